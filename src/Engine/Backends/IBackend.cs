@@ -1,0 +1,100 @@
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Backends;
+
+/// <summary>
+/// The operations that models are written in. A backend enqueues work; only the operations that return values to the host
+/// (<see cref="Read"/>, <see cref="TopLogProbabilities"/>, <see cref="ArgMax"/>) wait.
+/// <para>
+/// Row-count invariance: every operation gives a row the same bits however many rows come along and however the work is
+/// split over threads. Attention visits keys in the order prefix, then ancestors, so a token gives the same bits whether its
+/// predecessors lie in a row or scattered in a tree.
+/// </para>
+/// <para>Operations may be called from several threads at once on disjoint buffers; a buffer belongs to one caller at a time.
+/// Shape mismatches throw <see cref="ArgumentException"/>: they are bugs of the caller, not bad input.</para>
+/// Letters: n rows, E hidden, H query heads, K kv heads, D head size, L layers, V vocabulary, F MLP width.
+/// </summary>
+public interface IBackend : IDisposable
+{
+    /// <summary>Short name for reports, e.g. "cpu 512-bit, 2 threads".</summary>
+    string Name { get; }
+
+    /// <summary>Allocates zeroed f32 activations.</summary>
+    /// <param name="length">Elements.</param>
+    /// <param name="purpose">Named in the error when memory runs out.</param>
+    TensorBuffer Allocate(long length, string purpose);
+
+    /// <summary>Allocates a KV cache.</summary>
+    KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity);
+
+    /// <summary>Takes over a weight: maps it (CPU) or copies it (GPU). Any weight type of <see cref="TensorType"/>; rank 1 becomes [1, length].</summary>
+    Weight LoadWeight(TensorView view);
+
+    /// <summary>output[i] = row tokens[i] of the table. table [V, E], output [n, E].</summary>
+    void Embed(Weight table, ReadOnlySpan<int> tokens, Matrix output);
+
+    /// <summary>output = (input * 1/sqrt(mean(input^2) + epsilon)) * gain, per row; input [n, E], gain [1, E]; may work in place.</summary>
+    void RmsNorm(Matrix input, Weight gain, float epsilon, Matrix output);
+
+    /// <summary>
+    /// output[r, o] = sum_i weight[o, i] * input[r, i] (+ bias[o]); with <paramref name="accumulate"/> this is added to output (a residual).
+    /// weight [O, I], input [n, I], output [n, O], bias [1, O]. Stored row order (<see cref="TensorView.InterleavedHeads"/>) is undone.
+    /// </summary>
+    void MatMul(Weight weight, Matrix input, Matrix output, Weight? bias = null, bool accumulate = false);
+
+    /// <summary>Rotates each head of each row in place by its position; values [n, heads*D], D = table.HeadSize, pairs (i, i + D/2).</summary>
+    void Rope(Matrix values, int heads, RopeTable table, ReadOnlySpan<int> positions);
+
+    /// <summary>Writes k and v [n, K*D] of every row to layer <paramref name="layer"/> of its sequence's cache at its cache row.</summary>
+    void StoreKv(PassBatch batch, int layer, Matrix k, Matrix v);
+
+    /// <summary>
+    /// output[r] = softmax(q_h . k_j * scale) v_j per head over what row r may see (prefix, then ancestors), grouped queries: head h reads kv head h / (H/K).
+    /// queries, output [n, H*D]. A row that sees nothing gives zeros.
+    /// </summary>
+    void Attention(PassBatch batch, int layer, Matrix queries, Matrix output, int heads, float scale);
+
+    /// <summary>
+    /// Unmasked self-attention inside groups of consecutive rows (LSA: the L layers of one token): queries, output [groups*L, H*D], k, v [groups*L, K*D].
+    /// </summary>
+    void GroupAttention(Matrix queries, Matrix k, Matrix v, Matrix output, int groupRows, int heads, int kvHeads, float scale);
+
+    /// <summary>
+    /// LSA's input: output[(t*L)+l] = for every kv head in order [K_head (D) ; V_head (D)] of layer l at cache row firstRow+t.
+    /// output [count*L, Ekv], Ekv = 2*K*D.
+    /// </summary>
+    void GatherLayers(KvCache cache, CacheRow firstRow, int count, Matrix output);
+
+    /// <summary>output[g] = mean of rows g*groupRows .. (g+1)*groupRows-1, summed in order. input [groups*groupRows, C], output [groups, C].</summary>
+    void GroupMean(Matrix input, int groupRows, Matrix output);
+
+    /// <summary>output = silu(gate) * up, elementwise [n, F]; output may be gate or up.</summary>
+    void SwiGlu(Matrix gate, Matrix up, Matrix output);
+
+    /// <summary>output[i] = input[rows[i]]. input and output must not overlap unless rows[i] >= i for all i (compaction).</summary>
+    void CopyRows(Matrix input, ReadOnlySpan<int> rows, Matrix output);
+
+    /// <summary>
+    /// Compacts an accepted path: in all layers row rows[i] moves to baseRow+i, then Length = baseRow + rows.Length.
+    /// rows ascending, rows[i] >= baseRow+i.
+    /// </summary>
+    void KeepRows(KvCache cache, CacheRow baseRow, ReadOnlySpan<int> rows);
+
+    /// <summary>
+    /// log_softmax of each row and its <paramref name="count"/> largest entries in descending order, ties to the lower index. Waits.
+    /// logits [n, V]; tokens, logProbabilities n*count, row-major. A non-finite logit throws <see cref="ArithmeticException"/>.
+    /// </summary>
+    void TopLogProbabilities(Matrix logits, int count, Span<int> tokens, Span<float> logProbabilities);
+
+    /// <summary>Index of the largest entry of each row, ties to the lower index. Waits. NaN throws <see cref="ArithmeticException"/>.</summary>
+    void ArgMax(Matrix logits, Span<int> tokens);
+
+    /// <summary>Copies to the host, row-major without gaps. Waits.</summary>
+    void Read(Matrix source, Span<float> destination);
+
+    /// <summary>Copies from the host, row-major without gaps.</summary>
+    void Write(ReadOnlySpan<float> source, Matrix destination);
+}
+
+/// <summary>Bytes touched at least once and floating-point operations of one call: what a benchmark divides time by.</summary>
+public readonly record struct OperationCost(long Bytes, long Flops);
