@@ -13,7 +13,7 @@ public readonly record struct Position(int Value);
 /// <summary>A row of a <see cref="Backends.KvCache"/>. Verified tokens lie at the row of their position; tree nodes after them in node order.</summary>
 public readonly record struct CacheRow(int Value);
 
-/// <summary>A node of a <see cref="Drafting.DraftTree"/>, 0 = root.</summary>
+/// <summary>A node of a draft tree, 0 = root.</summary>
 public readonly record struct NodeIndex(int Value)
 {
     /// <summary>The root: the last committed token, not yet in the target's cache.</summary>

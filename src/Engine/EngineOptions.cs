@@ -1,0 +1,33 @@
+namespace LowLevelSpec.Engine;
+
+/// <summary>Vector width of the CPU backend. All widths give the same bits.</summary>
+public enum SimdWidth
+{
+    /// <summary>The widest the processor has.</summary>
+    Auto = 0,
+
+    /// <summary>No vectors.</summary>
+    Scalar = 32,
+
+    /// <summary>128 bits (SSE, NEON).</summary>
+    Bits128 = 128,
+
+    /// <summary>256 bits (AVX2).</summary>
+    Bits256 = 256,
+
+    /// <summary>512 bits (AVX-512).</summary>
+    Bits512 = 512,
+}
+
+/// <summary>How a model is run.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Threads of the CPU backend, the caller's included; 0 = one per processor core the process may use.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>Vector width.</summary>
+    public SimdWidth Width { get; init; }
+
+    /// <summary>Longest sequence in tokens; 0 = what the model was made for. Never beyond that.</summary>
+    public int ContextLength { get; init; }
+}
