@@ -13,6 +13,9 @@ public sealed class Tokenizer
     /// <summary>Ids the tokenizer knows, added tokens included (highest id + 1).</summary>
     public int VocabularySize { get; }
 
+    /// <summary>Whether texts start with the begin token (Llama-3 does so; the file says it).</summary>
+    public bool AddsBeginToken { get; }
+
     /// <summary>Whether the model brings a chat template.</summary>
     public bool HasChatTemplate { get; }
 
