@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -141,7 +142,7 @@ internal sealed class GgufCursor(MappedFile file)
 
     /// <summary>The file and every platform that .NET runs this on are little endian.</summary>
     private T[] Copy<T>(int count, string what)
-        where T : unmanaged => MemoryMarshal.Cast<byte, T>(Take(checked(count * Marshal.SizeOf<T>()), what)).ToArray();
+        where T : unmanaged => MemoryMarshal.Cast<byte, T>(Take(checked(count * Unsafe.SizeOf<T>()), what)).ToArray();
 
     private bool Bool(byte value, string what) => value <= 1 ? value == 1 : throw Bad($"{what} is a boolean stored as {value}, expected 0 or 1");
 
