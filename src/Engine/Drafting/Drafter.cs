@@ -110,12 +110,14 @@ internal static class Drafters
                 throw new InputException($"{path}: target layer inference is for MoA drafters; this is {file.Kind}; leave --tli out");
             }
 
-            return file.Kind switch
+            Drafter drafter = file.Kind switch
             {
                 DrafterKind.Moa => new MoaDrafter(backend, file, target, file.Moa!.TargetLayerInference ?? options.TargetLayerInference ?? 0),
                 DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config),
                 _ => new IndependentDrafter(backend, file),
             };
+            drafter.MaxPosition = file.TrainedLength ?? int.MaxValue;
+            return drafter;
         }
         catch
         {
