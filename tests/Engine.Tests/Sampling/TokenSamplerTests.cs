@@ -124,6 +124,29 @@ public sealed class TokenSamplerTests
         }
     }
 
+    /// <summary>Token i of 256 equal ones owns [i / 256, (i + 1) / 256), exact in double; the sums cross several blocks.</summary>
+    [Fact]
+    public void Choose_AtTheEndsOfIntervals_IsHalfOpen()
+    {
+        TokenSampler sampler = new(new SamplingOptions { Temperature = 1 }, 256, []);
+        float[] logits = new float[256];
+        for (int i = 0; i < 256; i++)
+        {
+            Assert.Equal(i, sampler.ChooseAt(logits, i / 256.0).Value);
+            Assert.Equal(i, sampler.ChooseAt(logits, Math.BitDecrement((i + 1) / 256.0)).Value);
+        }
+    }
+
+    [Fact]
+    public void Choose_AtBothEndsOfTheUniform_NeverGivesAnImpossibleToken()
+    {
+        float[] logits = [.. Enumerable.Repeat(float.NegativeInfinity, 300)];
+        logits[130] = logits[140] = 0;
+        TokenSampler sampler = new(new SamplingOptions { Temperature = 1 }, 300, []);
+        Assert.Equal(130, sampler.ChooseAt(logits, 0).Value);
+        Assert.Equal(140, sampler.ChooseAt(logits, Math.BitDecrement(1.0)).Value);
+    }
+
     [Fact]
     public void TopP_KeepsTheSmallestSetThatReachesIt_TiesToTheLowerId()
     {
