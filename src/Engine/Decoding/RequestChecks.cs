@@ -1,3 +1,4 @@
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Decoding;
@@ -68,9 +69,9 @@ internal static class RequestChecks
             throw new InputException("stop strings need a tokenizer, and this model comes without one: use stop tokens");
         }
 
-        if (request.StopStrings.Any(string.IsNullOrEmpty))
+        if (request.StopStrings.Count > 0)
         {
-            throw new InputException("stop string: found an empty one, expected text");
+            StopStringMatcher.Validate(request.StopStrings);
         }
 
         if (request.Drafter?.Owner is not null && request.Drafter.Owner != model)
