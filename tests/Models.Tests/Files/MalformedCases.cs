@@ -308,7 +308,7 @@ internal static class MalformedCases
         Drafter("eagle for a wider target", static () => TinyCheckpoint.Eagle(), target with { HiddenSize = 64, HeadSize = 16 }, "spec_model_fc.weight", "[32, 64]", "[64, 128]", "another target");
         Drafter("eagle for another vocabulary", static () => TinyCheckpoint.Eagle(), target with { VocabularySize = 39 }, "config.json", "vocab_size", "another target");
         Drafter("independent with another vocabulary", static () => TinyCheckpoint.Target(), target with { VocabularySize = 41 }, "model.embed_tokens.weight", "41", "another target");
-        Drafter("odd head size in LSA", static () => TinyCheckpoint.Moa(), target with { KvHeads = 1, HeadSize = 6 }, "model.safetensors", "another target");
+        Drafter("odd head size in LSA", static () => TinyCheckpoint.Moa().Reshape("Ekv2E.weight", 32, 12), target with { KvHeads = 1, HeadSize = 6 }, "model.safetensors", "head size 3", "even");
         Drafter("target whose heads do not divide", static () => TinyCheckpoint.Moa(), target with { Heads = 6, HeadSize = 8 }, "model.safetensors", "6 heads");
         Drafter("kv_hidden_size disagrees", static () => TinyCheckpoint.MoaSpec().With("kv_hidden_size", 64), null, "config.json", "kv_hidden_size");
         Drafter("kv heads disagree", static () => TinyCheckpoint.MoaSpec().With("cross_attention_num_key_value_heads", 2), null, "config.json", "cross_attention_num_key_value_heads");
