@@ -111,14 +111,19 @@ internal static class DrafterLoader
         }
     }
 
-    /// <summary>What the config says about the target, be it a drafter's own or a copy of the target's. (A moa_spec config has no num_key_value_heads or num_hidden_layers.)</summary>
+    /// <summary>What the config says about the target, be it a drafter's own or a copy of the target's.</summary>
     private static void CheckTarget(JsonConfig json, LlamaConfig target)
     {
         Agree(json, "hidden_size", target.HiddenSize);
         Agree(json, "num_attention_heads", target.Heads);
         Agree(json, "vocab_size", target.VocabularySize);
-        Agree(json, "num_hidden_layers", target.Layers);
-        Agree(json, "num_key_value_heads", target.KvHeads);
+
+        // In a drafter's own config these two, if it has them at all, count the drafter's layers and heads.
+        if (json.OptionalString("model_type") != MoaModelType)
+        {
+            Agree(json, "num_hidden_layers", target.Layers);
+            Agree(json, "num_key_value_heads", target.KvHeads);
+        }
     }
 
     private static void Agree(JsonConfig json, string key, int expected)

@@ -19,7 +19,7 @@ internal sealed class GgufMetadata(string path, IReadOnlyDictionary<string, obje
         Int128? number = value is Array { Length: > 0 } perLayer && perLayer.Cast<object>().All(v => v.Equals(perLayer.GetValue(0)))
             ? Whole(perLayer.GetValue(0)!)
             : Whole(value);
-        return number >= min && number <= max ? (int)number.Value : throw Wrong(key, value, $"a whole number from {min} to {max}, the same for all layers");
+        return number >= min && number <= max ? (int)number.Value : throw Wrong(key, value, $"a whole number from {min} to {max}{(value is Array ? ", the same for all layers" : "")}");
     }
 
     public float Float(string key, float above, float below) =>

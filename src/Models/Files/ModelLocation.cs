@@ -20,9 +20,10 @@ internal sealed record ModelLocation(string Path, string Weights, WeightLayout L
     public static ModelLocation Find(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        if (path.Length == 0)
+        if (path.Length == 0 || path.Contains('\0', StringComparison.Ordinal))
         {
-            throw new InputException("the model path is empty, expected a folder, a .safetensors file or a .gguf file; give one");
+            string found = path.Length == 0 ? "empty" : FileErrors.Quote(path);
+            throw new InputException($"the model path is {found}, expected a folder, a .safetensors file or a .gguf file; give one");
         }
 
         if (Directory.Exists(path))
