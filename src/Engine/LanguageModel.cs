@@ -1,19 +1,37 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Cpu;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Target;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine;
 
 /// <summary>
 /// A target ready to run. Thread-safe: any number of generations may run at once on one instance, each on its own thread; they share
-/// the backend's worker threads. Dispose it after the last generation has ended.
+/// the backend's worker threads. Disposing it while generations run is safe: memory and files go when the last of them has ended.
 /// </summary>
 public sealed class LanguageModel : IDisposable
 {
-    private LanguageModel() => throw new NotSupportedException("not built yet");
+    private readonly ModelFile _file;
+    private readonly SharedLifetime _lifetime;
+
+    private LanguageModel(ModelFile file, IBackend backend, EngineOptions options)
+    {
+        _file = file;
+        Backend = backend;
+        Target = new LlamaModel(backend, file.Tensors);
+        ContextLength = options.ContextLength == 0 ? Config.ContextLength : options.ContextLength;
+        Tokenizer = Tokenizer.Open(file.Path);
+        _lifetime = new SharedLifetime(() =>
+        {
+            Backend.Dispose();
+            _file.Dispose();
+        });
+    }
 
     /// <summary>Sizes of the target.</summary>
-    public LlamaConfig Config { get; } = null!;
+    public LlamaConfig Config => Target.Config;
 
     /// <summary>The model's tokenizer, or null where it comes without one.</summary>
     public Tokenizer? Tokenizer { get; }
@@ -22,42 +40,90 @@ public sealed class LanguageModel : IDisposable
     public int ContextLength { get; }
 
     /// <summary>What runs it, e.g. "cpu 512-bit, 2 threads".</summary>
-    public string BackendName { get; } = "";
+    public string BackendName => Backend.Name;
+
+    internal IBackend Backend { get; }
+
+    internal LlamaModel Target { get; }
 
     /// <summary>Opens a model: a Hugging Face folder, a .safetensors file or a .gguf file.</summary>
     /// <exception cref="InputException">The path holds no model the engine runs, or an option is out of range.</exception>
-    public static LanguageModel Open(string path, EngineOptions? options = null) => throw new NotSupportedException("not built yet");
+    public static LanguageModel Open(string path, EngineOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        options ??= new EngineOptions();
+        ModelFile file = ModelFile.Open(path);
+        IBackend? backend = null;
+        try
+        {
+            int most = file.Tensors.Config.ContextLength;
+            if (options.ContextLength < 0 || options.ContextLength > most)
+            {
+                throw new InputException($"context length: found {options.ContextLength}, expected 0 (the model's own) to {most}, which is what the model was made for");
+            }
+
+            backend = new CpuBackend(options.Threads, options.Width);
+            return new LanguageModel(file, backend, options);
+        }
+        catch
+        {
+            backend?.Dispose();
+            file.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Opens a drafter for this target: a checkpoint path (MoA, EAGLE-2, independent Llama), "lookup" (prompt lookup) or "none".</summary>
     /// <exception cref="InputException">The path holds no drafter, or one that does not fit this target.</exception>
-    public Drafter OpenDrafter(string pathOrKind, DrafterOptions? options = null) => throw new NotSupportedException("not built yet");
+    public Drafter OpenDrafter(string pathOrKind, DrafterOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(pathOrKind);
+        return Drafters.Open(this, Backend, Target, pathOrKind, options ?? new DrafterOptions());
+    }
 
-    /// <summary>Generates to the end.</summary>
+    /// <summary>Generates to the end on the calling thread.</summary>
     /// <exception cref="InputException">The request is unusable; nothing has been generated.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public GenerationResult Generate(GenerationRequest request, CancellationToken cancellation = default) => throw new NotSupportedException("not built yet");
+    public GenerationResult Generate(GenerationRequest request, CancellationToken cancellation = default)
+    {
+        GenerationPlan plan = Plan(request);
+        GenerationResult result = GenerationRun.Execute(this, plan, static (_, _) => { }, 0, cancellation);
+        cancellation.ThrowIfCancellationRequested();
+        return result;
+    }
 
     /// <summary>
-    /// Starts a generation that streams. The request is checked here, before anything runs. Enumerate <see cref="GenerationStream"/> once;
-    /// after the last chunk its <see cref="GenerationStream.Result"/> is set. Breaking off the enumeration stops the work.
+    /// Starts a generation that streams. The request is checked here, before anything runs. Enumerate the stream once; after the last
+    /// chunk its <see cref="GenerationStream.Result"/> is set. Breaking off the enumeration stops the work; cancelling ends it with an
+    /// <see cref="OperationCanceledException"/> and sets the result so far.
     /// </summary>
     /// <exception cref="InputException">The request is unusable.</exception>
-    public GenerationStream GenerateAsync(GenerationRequest request, CancellationToken cancellation = default) => throw new NotSupportedException("not built yet");
+    public GenerationStream GenerateAsync(GenerationRequest request, CancellationToken cancellation = default) =>
+        new(this, Plan(request), cancellation);
 
-    /// <inheritdoc/>
-    public void Dispose()
+    /// <summary>Frees the model once no generation uses it; called twice it does nothing.</summary>
+    public void Dispose() => _lifetime.Dispose();
+
+    /// <summary>Checks a request and sets the generation up; the caller disposes it. For the golden checks and tests, which look inside.</summary>
+    internal Generation Begin(GenerationRequest request) => new(Backend, Target, Plan(request));
+
+    internal void Take() => _lifetime.Take(this);
+
+    internal void Return() => _lifetime.Return();
+
+    private GenerationPlan Plan(GenerationRequest request)
     {
+        ArgumentNullException.ThrowIfNull(request);
+        int[] prompt = RequestChecks.Prompt(request, Config, Tokenizer);
+        RequestChecks.Check(request, this, prompt.Length);
+        return new GenerationPlan
+        {
+            Prompt = prompt,
+            Request = request,
+            MaxTokens = (int)Math.Min(ContextLength, (long)prompt.Length + request.MaxNewTokens),
+            EndTokens = [.. request.IgnoreEndTokens ? [] : Config.EndTokens, .. request.StopTokens],
+            Drafter = request.Drafter ?? new NoDrafter(),
+            Tokenizer = Tokenizer,
+        };
     }
-}
-
-/// <summary>A running generation: chunks as cycles commit them.</summary>
-public sealed class GenerationStream : IAsyncEnumerable<GenerationChunk>
-{
-    internal GenerationStream() => throw new NotSupportedException("not built yet");
-
-    /// <summary>The finished generation; null until the enumeration has ended.</summary>
-    public GenerationResult? Result { get; }
-
-    /// <inheritdoc/>
-    public IAsyncEnumerator<GenerationChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default) => throw new NotSupportedException("not built yet");
 }

@@ -86,7 +86,7 @@ public interface IBackend : IDisposable
     /// </summary>
     void TopLogProbabilities(Matrix logits, int count, Span<int> tokens, Span<float> logProbabilities);
 
-    /// <summary>Index of the largest entry of each row, ties to the lower index. Waits. NaN throws <see cref="ArithmeticException"/>.</summary>
+    /// <summary>Index of the largest entry of each row, ties to the lower index. Waits. NaN, +infinity or a row of -infinity throws <see cref="ArithmeticException"/>.</summary>
     void ArgMax(Matrix logits, Span<int> tokens);
 
     /// <summary>Copies to the host, row-major without gaps. Waits.</summary>

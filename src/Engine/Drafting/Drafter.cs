@@ -1,3 +1,5 @@
+using LowLevelSpec.Models;
+
 namespace LowLevelSpec.Engine.Drafting;
 
 /// <summary>How a drafter is opened.</summary>
@@ -6,25 +8,127 @@ public sealed record DrafterOptions
     /// <summary>N of target layer inference for a MoA checkpoint whose config does not say; null = the config's, else 0.</summary>
     public int? TargetLayerInference { get; init; }
 
+    /// <summary>
+    /// EAGLE-2 only: false follows the MoA authors' EAGLE-2, whose tree mask lies one column beside the cache (golden vectors and the paper's figures
+    /// come from it); true gives each node exactly its ancestors, as EAGLE's own authors do. The text is the same either way.
+    /// </summary>
+    public bool AlignedEagleMask { get; init; }
+
     /// <summary>Position from which the drafter stops proposing (its trained length); 0 = the config's, else the target's context.</summary>
     public int MaxPosition { get; init; }
 }
 
-/// <summary>A drafter opened for one target: weights without per-generation state, so any number of generations may share it. Dispose after the last.</summary>
+/// <summary>
+/// A drafter opened for one target: weights without per-generation state, so any number of generations may share it. Thread-safe.
+/// Disposing it while generations run is safe: its files stay open until the last of them has ended.
+/// </summary>
 public abstract class Drafter : IDisposable
 {
+    private readonly SharedLifetime _lifetime;
+
+    /// <summary>Creates the drafter.</summary>
+    private protected Drafter() => _lifetime = new SharedLifetime(Release);
+
     /// <summary>"moa", "moa-tli1", "eagle", "independent", "lookup", "none".</summary>
     public abstract string Kind { get; }
 
-    /// <inheritdoc/>
+    /// <summary>Position from which it stops proposing; the text goes on without it.</summary>
+    public int MaxPosition { get; internal set; } = int.MaxValue;
+
+    /// <summary>The target it was opened for.</summary>
+    internal LanguageModel? Owner { get; set; }
+
+    internal SharedLifetime Lifetime => _lifetime;
+
+    internal abstract DraftSession CreateSession(DraftContext context);
+
+    /// <summary>Closes the files once no generation uses them; called twice it does nothing.</summary>
     public void Dispose()
     {
         Dispose(disposing: true);
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Closes the files; called twice it does nothing.</summary>
+    /// <summary>Starts the release.</summary>
     protected virtual void Dispose(bool disposing)
     {
+        if (disposing)
+        {
+            _lifetime.Dispose();
+        }
+    }
+
+    /// <summary>Frees what the drafter owns; called once, when neither the caller nor a generation uses it.</summary>
+    private protected virtual void Release()
+    {
+    }
+}
+
+/// <summary>No drafting: plain decoding through the same loop.</summary>
+internal sealed class NoDrafter : Drafter
+{
+    public override string Kind => "none";
+
+    internal override DraftSession CreateSession(DraftContext context) => new NoDraftSession(context.Sequence);
+
+    private sealed class NoDraftSession(SequenceState sequence) : DraftSession
+    {
+        public override void Observe(in VerifiedRows rows)
+        {
+        }
+
+        public override void Draft(DraftTree tree) => tree.Reset(new TokenId(sequence.Tokens[sequence.Count - 1]));
+    }
+}
+
+/// <summary>Opens drafters by path or by name.</summary>
+internal static class Drafters
+{
+    public static Drafter Open(LanguageModel owner, Backends.IBackend backend, Target.LlamaModel target, string pathOrKind, DrafterOptions options)
+    {
+        if (options.MaxPosition < 0)
+        {
+            throw new InputException($"drafter option MaxPosition: found {options.MaxPosition}, expected 0 or a position");
+        }
+
+        Drafter drafter = pathOrKind switch
+        {
+            "none" => new NoDrafter(),
+            "lookup" => new PromptLookupDrafter(),
+            _ => OpenCheckpoint(backend, target, pathOrKind, options),
+        };
+        drafter.Owner = owner;
+        if (options.MaxPosition > 0)
+        {
+            drafter.MaxPosition = options.MaxPosition;
+        }
+
+        return drafter;
+    }
+
+    private static Drafter OpenCheckpoint(Backends.IBackend backend, Target.LlamaModel target, string path, DrafterOptions options)
+    {
+        DrafterFile file = DrafterFile.Open(path, target.Config);
+        try
+        {
+            if (file.Kind != DrafterKind.Moa && options.TargetLayerInference is > 0)
+            {
+                throw new InputException($"{path}: target layer inference is for MoA drafters; this is {file.Kind}; leave --tli out");
+            }
+
+            Drafter drafter = file.Kind switch
+            {
+                DrafterKind.Moa => new MoaDrafter(backend, file, target, file.Moa!.TargetLayerInference ?? options.TargetLayerInference ?? 0),
+                DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config, options.AlignedEagleMask),
+                _ => new IndependentDrafter(backend, file),
+            };
+            drafter.MaxPosition = file.TrainedLength ?? int.MaxValue;
+            return drafter;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 }

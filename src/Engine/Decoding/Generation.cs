@@ -1,0 +1,344 @@
+using System.Diagnostics;
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
+using LowLevelSpec.Engine.Target;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Decoding;
+
+/// <summary>A checked request: everything that can be wrong with it has been found out before any memory is taken.</summary>
+internal sealed record GenerationPlan
+{
+    public required int[] Prompt { get; init; }
+
+    public required GenerationRequest Request { get; init; }
+
+    /// <summary>Prompt and output never exceed this.</summary>
+    public required int MaxTokens { get; init; }
+
+    /// <summary>Tokens that end the text.</summary>
+    public required int[] EndTokens { get; init; }
+
+    public required Drafter Drafter { get; init; }
+
+    public required Tokenizer? Tokenizer { get; init; }
+}
+
+/// <summary>
+/// The one decoding loop: draft, verify, accept, compact (paper section 4; moa-architecture section 2). Plain decoding is the same
+/// loop with a tree of one node. Verification asks the sampler for the target's token at each visited node and goes on while that token
+/// is a child, so the text is what the sampler alone would have written (docs/lossless.md). One caller at a time.
+/// </summary>
+internal sealed class Generation : IDisposable
+{
+    /// <summary>Rows of one prefill pass: enough to reuse each weight, small enough to stay in cache and to cancel soon.</summary>
+    internal const int ChunkRows = 128;
+
+    private readonly IBackend _backend;
+    private readonly LlamaModel _target;
+    private readonly GenerationPlan _plan;
+    private readonly TargetPass _pass;
+    private readonly PassBatch _batch;
+    private readonly KvCache _cache;
+    private readonly SequenceState _sequence;
+    private readonly DraftSession _session;
+    private readonly TokenSampler _sampler;
+    private readonly Detokenizer? _detokenizer;
+    private readonly StopStringMatcher? _stopStrings;
+    private readonly float[] _logits;
+    private readonly int[] _argMax = new int[1];
+    private readonly int[] _path = new int[DraftTree.MaxNodes], _pathNodes = new int[DraftTree.MaxNodes], _ancestors = new int[DraftTree.MaxNodes];
+    private readonly int[] _chunkRows;
+    private readonly int[] _accepted;
+    private readonly int[] _acceptedPerDepth;
+    private readonly bool _drafts;
+    private readonly int _draftDepth;
+    private int _cycles;
+    private long _draftedNodes;
+    private long _prefillTicks, _draftTicks, _verifyTicks, _otherTicks;
+
+    public Generation(IBackend backend, LlamaModel target, GenerationPlan plan)
+    {
+        (_backend, _target, _plan) = (backend, target, plan);
+        GenerationRequest request = plan.Request;
+        TreeSettings tree = request.Tree ?? new TreeSettings(2, 1, 1);
+        _drafts = request.Tree is not null && plan.Drafter is not NoDrafter;
+        _draftDepth = tree.Depth;
+        int slack = DraftSlack.Rows(_drafts ? tree : null), capacity = plan.MaxTokens + slack;
+        int[] tokens = new int[plan.MaxTokens];
+        plan.Prompt.CopyTo(tokens, 0);
+        target.Rope.Covering(capacity + 1);
+        int maxNew = plan.MaxTokens - plan.Prompt.Length;
+        _accepted = new int[maxNew];
+        _acceptedPerDepth = new int[tree.Depth];
+        _chunkRows = [.. Enumerable.Range(0, ChunkRows)];
+        _sampler = new TokenSampler(request.Sampling, target.Config.VocabularySize, plan.Prompt);
+        _logits = _sampler.IsPlainArgMax ? [] : new float[target.Config.VocabularySize];
+        if (request.StopStrings.Count > 0 && plan.Tokenizer is not null)
+        {
+            _detokenizer = plan.Tokenizer.CreateDetokenizer();
+            _stopStrings = new StopStringMatcher(request.StopStrings);
+        }
+
+        try
+        {
+            _cache = target.CreateCache(capacity);
+            _sequence = new SequenceState(tokens, _cache);
+            int logitRows = _drafts ? tree.TotalTokens + 1 : 1;
+            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, logitRows), logitRows);
+            _batch = new PassBatch(_pass.MaxRows, logitRows * Math.Min(tree.Depth, DraftTree.MaxNodes));
+            DraftContext context = new()
+            {
+                Backend = backend,
+                Target = target,
+                Sequence = _sequence,
+                Tree = tree,
+                MaxTokens = plan.MaxTokens,
+                ChunkRows = ChunkRows,
+            };
+            _session = (_drafts ? plan.Drafter : new NoDrafter()).CreateSession(context);
+        }
+        catch
+        {
+            _pass?.Dispose();
+            _cache?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Committed tokens, prompt first.</summary>
+    public ReadOnlySpan<int> Tokens => _sequence.Tokens.AsSpan(0, _sequence.Count);
+
+    /// <summary>Tokens written so far.</summary>
+    public int NewTokens => _sequence.Count - _plan.Prompt.Length;
+
+    /// <summary>Why the text ended; null while it goes on.</summary>
+    public FinishReason? Finished { get; private set; }
+
+    /// <summary>Text so far where stop strings are watched for: pieces are taken with <see cref="TakeText"/>.</summary>
+    public bool WatchesText => _stopStrings is not null;
+
+    /// <summary>Drafted tokens accepted in the last cycle.</summary>
+    public int LastAccepted { get; private set; }
+
+    /// <summary>The last cycle's tree, for golden checks.</summary>
+    internal DraftTree Tree { get; } = new();
+
+    internal DraftSession Session => _session;
+
+    internal TargetPass Pass => _pass;
+
+    internal KvCache Cache => _cache;
+
+    /// <summary>Nodes of <see cref="Tree"/> that the last cycle accepted, root excluded.</summary>
+    internal ReadOnlySpan<int> AcceptedNodes => _pathNodes.AsSpan(1, LastAccepted);
+
+    /// <summary>Runs the prompt through target and drafter and commits the first token.</summary>
+    /// <exception cref="OperationCanceledException">Cancelled between two chunks.</exception>
+    public void Prefill(CancellationToken cancellation)
+    {
+        long start = Stopwatch.GetTimestamp();
+        int length = _plan.Prompt.Length;
+        _sequence.Count = length;
+        for (int first = 0; first < length; first += ChunkRows)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            int count = Math.Min(ChunkRows, length - first);
+            _batch.Clear();
+            for (int i = first; i < first + count; i++)
+            {
+                _batch.AddCausal(_cache, new TokenId(_plan.Prompt[i]), new Position(i), new CacheRow(i));
+            }
+
+            _pass.Forward(_batch);
+            _cache.Length = first + count;
+            if (DrafterSees(first + count))
+            {
+                _session.Observe(new VerifiedRows { First = first, Hidden = _pass.Hidden, HiddenRows = _chunkRows.AsSpan(0, count), IsPrefill = true });
+            }
+        }
+
+        Commit(ChooseAt(_pass.Logits(_batch.Count - 1, 1)));
+        LastAccepted = 0;
+        _prefillTicks += Stopwatch.GetTimestamp() - start;
+    }
+
+    /// <summary>One cycle: draft, verify, accept, compact. Commits at least one token. Allocates nothing unless stop strings are watched for.</summary>
+    public void Step()
+    {
+        long start = Stopwatch.GetTimestamp();
+        int verified = _cache.Length;
+        TokenId root = new(_sequence.Tokens[_sequence.Count - 1]);
+        if (_drafts && DrafterSees(verified + _draftDepth))
+        {
+            _session.Draft(Tree);
+        }
+        else
+        {
+            Tree.Reset(root);
+        }
+
+        long drafted = Stopwatch.GetTimestamp();
+        FillBatch(verified);
+        _pass.Forward(_batch);
+        Matrix logits = _pass.Logits(0, Tree.Count);
+        long verifiedAt = Stopwatch.GetTimestamp();
+        int accepted = Accept(logits);
+        _draftedNodes += Tree.Count - 1;
+        if (Finished is null)
+        {
+            int kept = accepted + 1;
+            for (int i = 0; i < kept; i++)
+            {
+                _path[i] = verified + _pathNodes[i];
+            }
+
+            _backend.KeepRows(_cache, new CacheRow(verified), _path.AsSpan(0, kept));
+        }
+
+        long acceptedAt = Stopwatch.GetTimestamp();
+        if (Finished is null && DrafterSees(_cache.Length))
+        {
+            _session.Observe(new VerifiedRows { First = verified, Hidden = _pass.Hidden, HiddenRows = _pathNodes.AsSpan(0, accepted + 1), IsPrefill = false });
+        }
+
+        long end = Stopwatch.GetTimestamp();
+        LastAccepted = accepted;
+        _accepted[_cycles++] = accepted;
+        for (int d = 0; d < accepted; d++)
+        {
+            _acceptedPerDepth[d]++;
+        }
+
+        _draftTicks += drafted - start + (end - acceptedAt);
+        _verifyTicks += verifiedAt - drafted;
+        _otherTicks += acceptedAt - verifiedAt;
+    }
+
+    /// <summary>Text that became final since the last call, where stop strings are watched for.</summary>
+    public string TakeText()
+    {
+        string text = _text.ToString();
+        _text.Clear();
+        return text;
+    }
+
+    private readonly System.Text.StringBuilder _text = new();
+
+    /// <summary>Adds time spent outside the loop on the text's behalf (detokenizing).</summary>
+    public void AddOtherTicks(long ticks) => _otherTicks += ticks;
+
+    /// <summary>Figures so far.</summary>
+    public GenerationStatistics Statistics() => new()
+    {
+        PromptTokens = _plan.Prompt.Length,
+        NewTokens = NewTokens,
+        TargetPasses = _cycles,
+        Accepted = _accepted[.._cycles],
+        AcceptedPerDepth = [.. _acceptedPerDepth],
+        DraftedNodes = _draftedNodes,
+        PrefillSeconds = Seconds(_prefillTicks),
+        DraftSeconds = Seconds(_draftTicks),
+        VerifySeconds = Seconds(_verifyTicks),
+        OtherSeconds = Seconds(_otherTicks),
+    };
+
+    public void Dispose()
+    {
+        _session.Dispose();
+        _pass.Dispose();
+        _cache.Dispose();
+    }
+
+    private static double Seconds(long ticks) => ticks / (double)Stopwatch.Frequency;
+
+    /// <summary>Beyond its trained length a drafter neither sees nor proposes anything; the text goes on without it.</summary>
+    private bool DrafterSees(int end) => _drafts && end <= _plan.Drafter.MaxPosition;
+
+    /// <summary>The tree's rows: node i at cache row P+i and position P+depth, seeing the whole prefix and its ancestors.</summary>
+    private void FillBatch(int verified)
+    {
+        _batch.Clear();
+        ReadOnlySpan<int> tokens = Tree.Tokens, depths = Tree.Depths;
+        for (int i = 0; i < Tree.Count; i++)
+        {
+            int count = 0;
+            for (ulong mask = Tree.AncestorMask(new NodeIndex(i)); mask != 0; mask &= mask - 1)
+            {
+                _ancestors[count++] = verified + System.Numerics.BitOperations.TrailingZeroCount(mask);
+            }
+
+            _batch.AddTree(_cache, new TokenId(tokens[i]), new Position(verified + depths[i]), new CacheRow(verified + i), verified, _ancestors.AsSpan(0, count));
+        }
+    }
+
+    /// <summary>Walks from the root while the target's token is a child; commits each token. Returns how many were drafted ones.</summary>
+    private int Accept(Matrix logits)
+    {
+        NodeIndex node = NodeIndex.Root;
+        int accepted = 0;
+        _pathNodes[0] = 0;
+        while (true)
+        {
+            TokenId token = ChooseAt(logits.Slice(node.Value, 1));
+            Commit(token);
+            bool drafted = Tree.TryGetChild(node, token, out NodeIndex child);
+            if (drafted)
+            {
+                _pathNodes[++accepted] = child.Value;
+                node = child;
+            }
+
+            if (!drafted || Finished is not null)
+            {
+                return accepted;
+            }
+        }
+    }
+
+    private TokenId ChooseAt(Matrix logits)
+    {
+        if (_sampler.IsPlainArgMax)
+        {
+            _backend.ArgMax(logits, _argMax);
+            return new TokenId(_argMax[0]);
+        }
+
+        _backend.Read(logits, _logits);
+        return _sampler.Choose(_logits);
+    }
+
+    private void Commit(TokenId token)
+    {
+        _sampler.Commit(token);
+        _sequence.Tokens[_sequence.Count++] = token.Value;
+        if (Array.IndexOf(_plan.EndTokens, token.Value) >= 0)
+        {
+            Finished = FinishReason.Stop;
+        }
+
+        if (_stopStrings is not null)
+        {
+            _text.Append(_stopStrings.Push(_detokenizer!.Add(token.Value)));
+            if (_stopStrings.Matched)
+            {
+                Finished = FinishReason.Stop;
+            }
+        }
+
+        if (Finished is null && _sequence.Count == _plan.MaxTokens)
+        {
+            Finished = FinishReason.Length;
+        }
+
+        if (Finished is not null && _stopStrings is { Matched: false })
+        {
+            _text.Append(_stopStrings.Push(_detokenizer!.Flush()));
+            if (!_stopStrings.Matched)
+            {
+                _text.Append(_stopStrings.Flush());
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Target;
+
+namespace LowLevelSpec.Engine.Drafting;
+
+/// <summary>What a drafter may see of one generation: the committed tokens and the target's cache of the verified ones.</summary>
+internal sealed class SequenceState
+{
+    /// <param name="tokens">Buffer for prompt and output; filled by the decoding loop.</param>
+    /// <param name="cache">The target's cache; its Length is P, the verified tokens.</param>
+    public SequenceState(int[] tokens, KvCache cache) => (Tokens, Cache) = (tokens, cache);
+
+    /// <summary>Committed tokens; the first <see cref="Count"/> are valid. At draft time the last of them is the root, not yet verified.</summary>
+    public int[] Tokens { get; }
+
+    /// <summary>Tokens committed.</summary>
+    public int Count { get; set; }
+
+    /// <summary>The target's KV cache.</summary>
+    public KvCache Cache { get; }
+
+    /// <summary>P: tokens whose keys and values are in the target's cache for good.</summary>
+    public int Verified => Cache.Length;
+}
+
+/// <summary>Rows that a target pass has just verified: positions First..First+Count-1.</summary>
+internal readonly ref struct VerifiedRows
+{
+    /// <summary>Position (= cache row) of the first.</summary>
+    public required int First { get; init; }
+
+    /// <summary>How many.</summary>
+    public int Count => HiddenRows.Length;
+
+    /// <summary>The target's final normed hidden states of the pass [rows, E].</summary>
+    public required Matrix Hidden { get; init; }
+
+    /// <summary>Row of <see cref="Hidden"/> that belongs to each verified token.</summary>
+    public required ReadOnlySpan<int> HiddenRows { get; init; }
+
+    /// <summary>Whether the rows are part of a prompt; then the tokens after them (all but the last one's) are already known.</summary>
+    public required bool IsPrefill { get; init; }
+}
+
+/// <summary>A drafter's state for one generation. Allocates only when created and when a prompt grows a buffer.</summary>
+internal abstract class DraftSession : IDisposable
+{
+    /// <summary>Takes in rows that the target has verified; the target's cache holds them at their positions.</summary>
+    public abstract void Observe(in VerifiedRows rows);
+
+    /// <summary>Proposes a tree below the last committed token.</summary>
+    public abstract void Draft(DraftTree tree);
+
+    /// <summary>Called with the name and value of each stage, for golden checks.</summary>
+    public Action<string, Matrix>? Trace { get; set; }
+
+    public virtual void Dispose() => GC.SuppressFinalize(this);
+}
+
+/// <summary>What a drafter needs to set up a session.</summary>
+internal sealed record DraftContext
+{
+    public required IBackend Backend { get; init; }
+
+    public required LlamaModel Target { get; init; }
+
+    public required SequenceState Sequence { get; init; }
+
+    public required TreeSettings Tree { get; init; }
+
+    /// <summary>Most tokens the sequence will ever hold.</summary>
+    public required int MaxTokens { get; init; }
+
+    /// <summary>Most rows of one pass (prefill chunk).</summary>
+    public required int ChunkRows { get; init; }
+}
+
+/// <summary>
+/// Rows a pass writes beyond the verified ones while it drafts: one slot for the root's row and breadth slots per deeper level; also the slots
+/// of a verification tree.
+/// </summary>
+internal static class DraftSlack
+{
+    public static int Rows(TreeSettings? tree) =>
+        tree is null ? 1 : Math.Max(DraftTree.MaxNodes, 1 + (tree.Breadth * Math.Max(1, tree.Depth - 1)));
+}
+
+/// <summary>Base of the drafters that score levels with a network: MoA, EAGLE-2, independent.</summary>
+internal abstract class LevelDraftSession : DraftSession
+{
+    private readonly int[] _previousPath, _path;
+    private int _pathLength;
+
+    protected LevelDraftSession(DraftContext context)
+    {
+        Context = context;
+        Grower = new TreeGrower(context.Backend, context.Tree, context.Target.Config.VocabularySize);
+        Activations = new Activations(context.Backend);
+        _previousPath = new int[Grower.Breadth * Grower.Depth];
+        _path = new int[Grower.Breadth * Grower.Depth];
+    }
+
+    /// <summary>The tree being grown; golden checks read it.</summary>
+    public TreeGrower Grower { get; }
+
+    protected DraftContext Context { get; }
+
+    protected Activations Activations { get; }
+
+    protected IBackend Backend => Context.Backend;
+
+    protected SequenceState Sequence => Context.Sequence;
+
+    /// <summary>Tokens verified, P.</summary>
+    protected int Verified => Context.Sequence.Verified;
+
+    public sealed override void Draft(DraftTree tree)
+    {
+        TokenId root = new(Sequence.Tokens[Sequence.Count - 1]);
+        Grower.Start(root, FirstStep());
+        _pathLength = 0;
+        for (int level = 1; level < Grower.Depth - 1; level++)
+        {
+            ExtendPaths(level);
+            Grower.Grow(NextStep(level));
+        }
+
+        Grower.Select(tree);
+        AfterDraft();
+    }
+
+    /// <summary>Feeds what the drafter has not seen up to and including the root; logits [1, V] of the root.</summary>
+    protected abstract Matrix FirstStep();
+
+    /// <summary>Feeds the frontier, whose nodes have depth <paramref name="level"/>; logits [breadth, V].</summary>
+    protected abstract Matrix NextStep(int level);
+
+    /// <summary>Crops caches to what stays valid.</summary>
+    protected abstract void AfterDraft();
+
+    /// <summary>Slot of frontier node i at a level, counted from the first drafted node: (level-1)*breadth + i.</summary>
+    protected int Slot(int level, int i) => ((level - 1) * Grower.Breadth) + i;
+
+    /// <summary>Slots of frontier node i's drafted ancestors, itself last.</summary>
+    protected ReadOnlySpan<int> Path(int i) => _path.AsSpan(i * Grower.Depth, _pathLength);
+
+    public override void Dispose()
+    {
+        Activations.Dispose();
+        base.Dispose();
+    }
+
+    private void ExtendPaths(int level)
+    {
+        int stride = Grower.Depth;
+        _path.CopyTo(_previousPath.AsSpan());
+        for (int i = 0; i < Grower.Breadth; i++)
+        {
+            if (level > 1)
+            {
+                _previousPath.AsSpan(Grower.FrontierParents[i] * stride, level - 1).CopyTo(_path.AsSpan(i * stride));
+            }
+
+            _path[(i * stride) + level - 1] = Slot(level, i);
+        }
+
+        _pathLength = level;
+    }
+}

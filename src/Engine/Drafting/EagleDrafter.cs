@@ -1,0 +1,199 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Target;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Drafting;
+
+/// <summary>EAGLE-2: one Llama layer over fc([embedding(token t+1) ; feature t]), the feature being the target's final normed hidden state.</summary>
+internal sealed class EagleDrafter : Drafter
+{
+    private readonly DrafterFile _file;
+
+    public EagleDrafter(IBackend backend, DrafterFile file, LlamaConfig target, bool alignedMask)
+    {
+        _file = file;
+        AlignedMask = alignedMask;
+        EagleTensors tensors = file.Eagle ?? throw new ArgumentException("not an EAGLE-2 checkpoint", nameof(file));
+        LayerConfig = tensors.LayerConfig;
+        Rope = new RopeTable(LayerConfig.HeadSize, tensors.RopeTheta, target.RopeScaling);
+        Layer = new DecoderLayer(backend, tensors.Layer, LayerConfig, tensors.RmsNormEpsilon, Rope);
+        Fc = backend.LoadWeight(tensors.Fc);
+        FcBias = tensors.FcBias is null ? null : backend.LoadWeight(tensors.FcBias);
+    }
+
+    public override string Kind => "eagle";
+
+    /// <summary>See <see cref="DrafterOptions.AlignedEagleMask"/>.</summary>
+    public bool AlignedMask { get; }
+
+    public DecoderLayer Layer { get; }
+
+    public DrafterLayerConfig LayerConfig { get; }
+
+    public RopeTable Rope { get; }
+
+    public Weight Fc { get; }
+
+    public Weight? FcBias { get; }
+
+    internal override DraftSession CreateSession(DraftContext context) => new EagleSession(this, context);
+
+    private protected override void Release() => _file.Dispose();
+}
+
+/// <summary>
+/// One generation's EAGLE state. Row t of its cache belongs to the feature of position t (with the embedding of token t+1) and RoPE uses t;
+/// features of drafted nodes are the layer's own outputs.
+/// </summary>
+internal sealed class EagleSession : LevelDraftSession
+{
+    private readonly EagleDrafter _drafter;
+    private readonly KvCache _cache;
+    private readonly PassBatch _batch;
+    private readonly Matrix _input, _x, _features, _pending, _logits;
+    private readonly LayerScratch _scratch;
+    private readonly int[] _ancestors;
+    private int _pendingCount;
+
+    public EagleSession(EagleDrafter drafter, DraftContext context) : base(context)
+    {
+        _drafter = drafter;
+        LlamaConfig target = context.Target.Config;
+        int capacity = context.MaxTokens + DraftSlack.Rows(context.Tree), b = Grower.Breadth;
+        int rows = Math.Max(context.ChunkRows, DraftTree.MaxNodes) + 1;
+        drafter.Rope.Covering(capacity + 1);
+        _cache = Backend.AllocateKvCache(1, drafter.LayerConfig.KvHeads, drafter.LayerConfig.HeadSize, capacity);
+        rows = Math.Max(rows, b);
+        _batch = new PassBatch(rows, b * (Grower.Depth + 1));
+        _input = Activations.Allocate(rows, 2 * target.HiddenSize, "EAGLE fc input");
+        _x = Activations.Allocate(rows, target.HiddenSize, "EAGLE layer");
+        _features = Activations.Allocate(b, target.HiddenSize, "EAGLE features");
+        _pending = Activations.Allocate(rows, target.HiddenSize, "EAGLE pending features");
+        _logits = Activations.Allocate(b, target.VocabularySize, "EAGLE logits");
+        _scratch = drafter.Layer.CreateScratch(Activations, rows, "EAGLE layer");
+        _ancestors = new int[Grower.Depth + 1];
+    }
+
+    /// <summary>Keeps the verified rows' features until the token after each is known; in prefill all but the last are fed at once.</summary>
+    public override void Observe(in VerifiedRows rows)
+    {
+        Backend.CopyRows(rows.Hidden, rows.HiddenRows, _pending.Slice(_pendingCount, rows.Count));
+        _pendingCount += rows.Count;
+        if (rows.IsPrefill)
+        {
+            FeedPending(_pendingCount - 1);
+        }
+    }
+
+    protected override Matrix FirstStep()
+    {
+        int count = _pendingCount;
+        FeedPending(count);
+        Backend.CopyRows(_x, [count - 1], _features.Slice(0, 1));
+        return Head(1);
+    }
+
+    protected override Matrix NextStep(int level)
+    {
+        int b = Grower.Breadth, verified = Verified;
+        _batch.Clear();
+        for (int i = 0; i < b; i++)
+        {
+            ReadOnlySpan<int> visible = VisibleRows(level, i);
+            _batch.AddTree(_cache, new TokenId(Grower.FrontierTokens[i]), new Position(verified - 1 + level), new CacheRow(verified + Slot(level, i)), verified, visible);
+        }
+
+        Backend.CopyRows(_features, Grower.FrontierParents[..b], FeaturePart(b));
+        RunLayer(b);
+        Backend.CopyRows(_x, Identity(b), _features.Slice(0, b));
+        return Head(b);
+    }
+
+    protected override void AfterDraft() => _cache.Length = Verified;
+
+    public override void Dispose()
+    {
+        _cache.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>Feeds the first <paramref name="count"/> pending features with the tokens after them and keeps the rest pending.</summary>
+    private void FeedPending(int count)
+    {
+        int first = _cache.Length;
+        if (count > 0)
+        {
+            _batch.Clear();
+            for (int i = 0; i < count; i++)
+            {
+                _batch.AddCausal(_cache, new TokenId(Sequence.Tokens[first + i + 1]), new Position(first + i), new CacheRow(first + i));
+            }
+
+            Backend.CopyRows(_pending, Identity(count), FeaturePart(count));
+            RunLayer(count);
+            _cache.Length = first + count;
+        }
+
+        int rest = _pendingCount - count;
+        if (rest > 0 && count > 0)
+        {
+            Backend.CopyRows(_pending.Slice(count, rest), Identity(rest), _pending.Slice(0, rest));
+        }
+
+        _pendingCount = rest;
+    }
+
+    private void RunLayer(int count)
+    {
+        Matrix input = _input.Slice(0, count), x = _x.Slice(0, count);
+        Context.Target.Embed(_batch.Tokens, input.SliceColumns(0, x.Columns));
+        Trace?.Invoke("fc_input", input);
+        Backend.MatMul(_drafter.Fc, input, x, _drafter.FcBias);
+        Trace?.Invoke("fc_output", x);
+        _drafter.Layer.Forward(_batch, 0, x, _scratch);
+        Trace?.Invoke("layer_output", x);
+    }
+
+    /// <summary>Cache rows that frontier node i sees after the verified ones.</summary>
+    private ReadOnlySpan<int> VisibleRows(int level, int i)
+    {
+        int verified = Verified, count = 0;
+        if (_drafter.AlignedMask)
+        {
+            foreach (int slot in Path(i))
+            {
+                _ancestors[count++] = verified + slot;
+            }
+
+            return _ancestors.AsSpan(0, count);
+        }
+
+        // Reference: its mask has a column for the root, its cache has none (the root's feature is the last verified row), so the mask lies one
+        // column too far right: every node sees slot 0, and slot a+1 where it should see slot a; the last column falls off. Golden vectors and
+        // the paper's EAGLE-2 figures come from that code; GoldenTests pins it.
+        _ancestors[count++] = verified;
+        foreach (int slot in Path(i))
+        {
+            if (slot + 1 < Slot(level, Grower.Breadth))
+            {
+                _ancestors[count++] = verified + slot + 1;
+            }
+        }
+
+        return _ancestors.AsSpan(0, count);
+    }
+
+    private Matrix Head(int count)
+    {
+        Matrix logits = _logits.Slice(0, count);
+        Context.Target.Head(_features.Slice(0, count), logits);
+        Trace?.Invoke("logits", logits);
+        return logits;
+    }
+
+    private Matrix FeaturePart(int count) => _input.Slice(0, count).SliceColumns(_x.Columns, _x.Columns);
+
+    private static readonly int[] Ascending = [.. Enumerable.Range(0, 4096)];
+
+    private static ReadOnlySpan<int> Identity(int count) => Ascending.AsSpan(0, count);
+}

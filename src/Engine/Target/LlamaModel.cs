@@ -1,0 +1,56 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Target;
+
+/// <summary>
+/// A Llama or Qwen2 decoder over a backend: weights only, no state of a sequence, so any number of passes may share it.
+/// The target is one; an independent drafter is another.
+/// </summary>
+internal sealed class LlamaModel
+{
+    private readonly IBackend _backend;
+    private readonly Weight _embedding, _finalNorm, _lmHead;
+    private readonly DecoderLayer[] _layers;
+
+    public LlamaModel(IBackend backend, LlamaTensors tensors)
+    {
+        _backend = backend;
+        Config = tensors.Config;
+        Rope = new RopeTable(Config.HeadSize, Config.RopeTheta, Config.RopeScaling);
+        _embedding = backend.LoadWeight(tensors.Embedding);
+        _finalNorm = backend.LoadWeight(tensors.FinalNorm);
+        _lmHead = backend.LoadWeight(tensors.LmHead);
+        _layers = [.. tensors.Layers.Select(layer =>
+            new DecoderLayer(backend, layer, Config.Heads, Config.KvHeads, Config.HeadSize, Config.RmsNormEpsilon, Rope))];
+    }
+
+    public LlamaConfig Config { get; }
+
+    /// <summary>The target's RoPE, scaling included.</summary>
+    public RopeTable Rope { get; }
+
+    public KvCache CreateCache(int capacity) => _backend.AllocateKvCache(Config.Layers, Config.KvHeads, Config.HeadSize, capacity);
+
+    /// <summary>Activations for up to <paramref name="rows"/> rows through this model's layers.</summary>
+    public LayerScratch CreateScratch(Activations activations, int rows, string purpose) => _layers[0].CreateScratch(activations, rows, purpose);
+
+    /// <summary>Embeddings of tokens: x [n, E].</summary>
+    public void Embed(ReadOnlySpan<int> tokens, Matrix x) => _backend.Embed(_embedding, tokens, x);
+
+    /// <summary>Layers first..last-1 on x [n, E], in place, each with its layer of the rows' caches.</summary>
+    public void RunLayers(PassBatch batch, int first, int last, Matrix x, LayerScratch scratch, Action<string, Matrix>? trace = null)
+    {
+        for (int l = first; l < last; l++)
+        {
+            trace?.Invoke($"hidden.{l}", x);
+            _layers[l].Forward(batch, l, x, scratch);
+        }
+    }
+
+    /// <summary>The final norm: hidden [n, E] from the last layer's output.</summary>
+    public void FinalNorm(Matrix x, Matrix hidden) => _backend.RmsNorm(x, _finalNorm, Config.RmsNormEpsilon, hidden);
+
+    /// <summary>The LM head: logits [n, V] from normed hidden states [n, E].</summary>
+    public void Head(Matrix hidden, Matrix logits) => _backend.MatMul(_lmHead, hidden, logits);
+}

@@ -1,0 +1,63 @@
+using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
+using Xunit;
+
+namespace LowLevelSpec.Engine.Tests.Decoding;
+
+/// <summary>A decode step in steady state allocates no managed byte, on any thread.</summary>
+[Collection(nameof(NoParallelAllocations))]
+public sealed class StepAllocationTests
+{
+    public static TheoryData<string, float> Cases
+    {
+        get
+        {
+            TheoryData<string, float> data = [];
+            foreach (string name in TinyModels.Drafters)
+            {
+                data.Add(name, 0f);
+                data.Add(name, 0.8f);
+            }
+
+            return data;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void A_step_allocates_nothing(string name, float temperature)
+    {
+        TinyModels tiny = TinyModels.Instance;
+        using Drafter drafter = tiny.Open(name);
+        GenerationRequest request = new()
+        {
+            Prompt = "The text does not change",
+            MaxNewTokens = 900,
+            Drafter = drafter,
+            IgnoreEndTokens = true,
+            Sampling = new SamplingOptions { Temperature = temperature, TopP = 0.95f, FrequencyPenalty = temperature, Seed = 3 },
+        };
+        using Generation generation = tiny.Model.Begin(request);
+        generation.Prefill(CancellationToken.None);
+
+        // Steady state: JIT tiers settle and lazily grown scratch has its size.
+        for (int i = 0; i < 60; i++)
+        {
+            generation.Step();
+        }
+
+        long mine = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 40; i++)
+        {
+            generation.Step();
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - mine);
+        Assert.Null(generation.Finished);
+    }
+}
+
+/// <summary>Tests that count allocations run alone.</summary>
+[CollectionDefinition(nameof(NoParallelAllocations), DisableParallelization = true)]
+public sealed class NoParallelAllocations;
