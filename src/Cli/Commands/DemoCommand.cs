@@ -49,7 +49,7 @@ internal sealed class DemoCommand : Command
         {
             _console.Error.WriteLine("No real model is at hand: a tiny generated pair writes instead (it knows a page of text and nothing else).");
             TinyPair.Write(folder.FullName, TinySeed);
-            string[] starts = ["The river", "In the morning", "She said"];
+            string[] starts = ["A large language model", "The drafter sees", "When the link is cut"];
             return await ShowAsync(Path.Combine(folder.FullName, "target"), Path.Combine(folder.FullName, "moa"), options, [.. starts.Select(start => request with { Prompt = start })]).ConfigureAwait(false);
         }
         finally
