@@ -1,4 +1,3 @@
-using System.Text.Json.Serialization;
 using LowLevelSpec.Engine.Decoding;
 
 namespace LowLevelSpec.Cli.Output;
@@ -43,12 +42,10 @@ internal sealed record PromptComparison
     public required double SpeculativeTokensPerSecond { get; init; }
 
     /// <summary>Figures of the plain run, for pooling.</summary>
-    [JsonIgnore]
-    public required GenerationStatistics Plain { get; init; }
+    internal GenerationStatistics Plain { get; init; } = new();
 
     /// <summary>Figures of the speculative run, for pooling.</summary>
-    [JsonIgnore]
-    public required GenerationStatistics Speculative { get; init; }
+    internal GenerationStatistics Speculative { get; init; } = new();
 
     /// <summary>Compares two generations.</summary>
     public static PromptComparison From(int index, string file, int line, GenerationResult plain, GenerationResult speculative) => new()
@@ -174,6 +171,5 @@ internal sealed record CompareReport
     /// <summary>Figures per prompt.</summary>
     public IReadOnlyList<PromptComparison> PerPrompt { get; }
 
-    [JsonIgnore]
-    internal PooledComparison Pooled { get; }
+    private PooledComparison Pooled { get; }
 }
