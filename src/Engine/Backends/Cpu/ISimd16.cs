@@ -37,11 +37,11 @@ internal unsafe interface ISimd16<T>
     /// <summary>16 signed bytes as floats.</summary>
     static abstract T FromSBytes(Vector128<sbyte> values);
 
-    /// <summary>fma(low nibble of byte i, scale, offset) in lane i.</summary>
-    static abstract T LowNibbles(Vector128<byte> packed, T scale, T offset);
+    /// <summary>fma(low nibble of byte i + bias, scale, offset) in lane i.</summary>
+    static abstract T LowNibbles(Vector128<byte> packed, sbyte bias, T scale, T offset);
 
-    /// <summary>fma(high nibble of byte i, scale, offset) in lane i.</summary>
-    static abstract T HighNibbles(Vector128<byte> packed, T scale, T offset);
+    /// <summary>fma(high nibble of byte i + bias, scale, offset) in lane i.</summary>
+    static abstract T HighNibbles(Vector128<byte> packed, sbyte bias, T scale, T offset);
 
     /// <summary>a * b + c with one rounding.</summary>
     static abstract T Fma(T a, T b, T c);
