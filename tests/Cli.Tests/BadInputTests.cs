@@ -76,7 +76,7 @@ public sealed class BadInputTests
     public void An_empty_prompt_is_refused() => AssertRefused("empty", ["generate", "--model", TinyFiles.Target, "--prompt", ""]);
 
     [Fact]
-    public void An_empty_stop_string_is_refused() => AssertRefused("stop string", ["generate", "--model", TinyFiles.Target, "--prompt-ids", "1", "--stop", ""]);
+    public void An_empty_stop_string_is_refused() => AssertRefused("top string", ["generate", "--model", TinyFiles.Target, "--prompt-ids", "1", "--stop", ""]);
 
     [Theory]
     [InlineData("--prompt hello", "tokenizer")]
