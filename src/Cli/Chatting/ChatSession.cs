@@ -137,5 +137,5 @@ internal sealed class ChatSession(CliConsole console, LanguageModel model, Gener
 
     private string Stats() => _answers == 0
         ? "No answers yet."
-        : $"{_answers} answers, {_committed} tokens in {_passes} passes after prefill, tau {Json.Ratio(_committed, _passes) ?? 0:0.00}, {Json.Ratio(_committed, _seconds) ?? 0:0.0} tokens/s";
+        : $"answers: {_answers}, {_committed} tokens in {_passes} passes after prefill, tau {Json.Ratio(_committed, _passes) ?? 0:0.00}, {Json.Ratio(_committed, _seconds) ?? 0:0.0} tokens/s";
 }

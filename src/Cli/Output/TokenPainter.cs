@@ -79,14 +79,16 @@ internal sealed class TokenPainter
 
     private void Paint(ReadOnlySpan<char> text)
     {
+        string colour = "";
         while (!text.IsEmpty)
         {
             // No run is left for what the very end adds: an incomplete character.
             (int length, bool accepted) = _runs.Count > 0 ? _runs.Peek() : (text.Length + _used, false);
             int take = Math.Min(length - _used, text.Length);
-            _line.Append(accepted ? AcceptedColour : OwnColour);
+            string next = accepted ? AcceptedColour : OwnColour;
+            _line.Append(next == colour ? "" : next);
+            colour = next;
             Append(text[..take]);
-            _line.Append(NoColour);
             text = text[take..];
             _used += take;
             if (_used == length)
@@ -95,6 +97,8 @@ internal sealed class TokenPainter
                 _used = 0;
             }
         }
+
+        _line.Append(colour.Length > 0 ? NoColour : "");
     }
 
     /// <summary>Adds text; on a terminal control characters become visible, as a model's text must not steer it.</summary>
