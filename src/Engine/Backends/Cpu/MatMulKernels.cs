@@ -169,12 +169,21 @@ internal static unsafe class MatMulKernels<TVec>
                 }
             }
 
+            // The next rows travel while these are multiplied: a share of their cache lines is asked for at every register tile.
             int tiles = (endRow - firstRow + TVec.RowTile - 1) / TVec.RowTile;
+            byte* next = output + DecodedRows < endOutput ? job->WeightRow(output + DecodedRows) : null;
+            long nextBytes = next is null ? 0 : Math.Min(DecodedRows, endOutput - output - DecodedRows) * job->RowBytes;
+            long share = ((nextBytes / (tiles * (count / 4))) + 127) & ~63L;
             for (int tile = 0, row = firstRow; tile < tiles; tile++)
             {
                 int tileRows = (endRow - row) / (tiles - tile);
                 for (int i = 0; i < count; i += 4)
                 {
+                    for (byte* stop = next + Math.Min(share, nextBytes); next < stop; next += 64, nextBytes -= 64)
+                    {
+                        Prefetch(next);
+                    }
+
                     DotKernels<TVec>.Run(
                         rows[i], rows[i + 1], rows[i + 2], rows[i + 3], job->Input + (row * job->InputStride), job->InputStride, tileRows, length, sums);
                     for (int r = 0; r < tileRows; r++)
