@@ -20,7 +20,7 @@ public sealed class TinyModels : IDisposable
 
     public static TinyModels Instance => Shared.Value;
 
-    public static readonly TinySizes EnumerableSizes = new(10, 32, 2, 4, 2, 48, 64);
+    internal static readonly TinySizes EnumerableSizes = new(10, 32, 2, 4, 2, 48, 64);
 
     public string Folder { get; }
 

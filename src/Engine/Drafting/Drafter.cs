@@ -8,6 +8,12 @@ public sealed record DrafterOptions
     /// <summary>N of target layer inference for a MoA checkpoint whose config does not say; null = the config's, else 0.</summary>
     public int? TargetLayerInference { get; init; }
 
+    /// <summary>
+    /// EAGLE-2 only: false follows the MoA authors' EAGLE-2, whose tree mask lies one column beside the cache (golden vectors and the paper's figures
+    /// come from it); true gives each node exactly its ancestors, as EAGLE's own authors do. The text is the same either way.
+    /// </summary>
+    public bool AlignedEagleMask { get; init; }
+
     /// <summary>Position from which the drafter stops proposing (its trained length); 0 = the config's, else the target's context.</summary>
     public int MaxPosition { get; init; }
 }
@@ -113,7 +119,7 @@ internal static class Drafters
             Drafter drafter = file.Kind switch
             {
                 DrafterKind.Moa => new MoaDrafter(backend, file, target, file.Moa!.TargetLayerInference ?? options.TargetLayerInference ?? 0),
-                DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config),
+                DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config, options.AlignedEagleMask),
                 _ => new IndependentDrafter(backend, file),
             };
             drafter.MaxPosition = file.TrainedLength ?? int.MaxValue;

@@ -9,9 +9,10 @@ internal sealed class EagleDrafter : Drafter
 {
     private readonly DrafterFile _file;
 
-    public EagleDrafter(IBackend backend, DrafterFile file, LlamaConfig target)
+    public EagleDrafter(IBackend backend, DrafterFile file, LlamaConfig target, bool alignedMask)
     {
         _file = file;
+        AlignedMask = alignedMask;
         EagleTensors tensors = file.Eagle ?? throw new ArgumentException("not an EAGLE-2 checkpoint", nameof(file));
         LayerConfig = tensors.LayerConfig;
         Rope = new RopeTable(LayerConfig.HeadSize, tensors.RopeTheta, target.RopeScaling);
@@ -21,6 +22,9 @@ internal sealed class EagleDrafter : Drafter
     }
 
     public override string Kind => "eagle";
+
+    /// <summary>See <see cref="DrafterOptions.AlignedEagleMask"/>.</summary>
+    public bool AlignedMask { get; }
 
     public DecoderLayer Layer { get; }
 
@@ -95,13 +99,8 @@ internal sealed class EagleSession : LevelDraftSession
         _batch.Clear();
         for (int i = 0; i < b; i++)
         {
-            ReadOnlySpan<int> path = Path(i);
-            for (int j = 0; j < path.Length; j++)
-            {
-                _ancestors[j] = verified + path[j];
-            }
-
-            _batch.AddTree(_cache, new TokenId(Grower.FrontierTokens[i]), new Position(verified - 1 + level), new CacheRow(verified + Slot(level, i)), verified, _ancestors.AsSpan(0, path.Length));
+            ReadOnlySpan<int> visible = VisibleRows(level, i);
+            _batch.AddTree(_cache, new TokenId(Grower.FrontierTokens[i]), new Position(verified - 1 + level), new CacheRow(verified + Slot(level, i)), verified, visible);
         }
 
         Backend.CopyRows(_features, Grower.FrontierParents[..b], FeaturePart(b));
@@ -154,6 +153,35 @@ internal sealed class EagleSession : LevelDraftSession
         TraceRows?.Invoke("layer", _batch);
         _drafter.Layer.Forward(_batch, 0, x, _scratch);
         Trace?.Invoke("layer_output", x);
+    }
+
+    /// <summary>Cache rows that frontier node i sees after the verified ones.</summary>
+    private ReadOnlySpan<int> VisibleRows(int level, int i)
+    {
+        int verified = Verified, count = 0;
+        if (_drafter.AlignedMask)
+        {
+            foreach (int slot in Path(i))
+            {
+                _ancestors[count++] = verified + slot;
+            }
+
+            return _ancestors.AsSpan(0, count);
+        }
+
+        // Reference: its mask has a column for the root, its cache has none (the root's feature is the last verified row), so the mask lies one
+        // column too far right: every node sees slot 0, and slot a+1 where it should see slot a; the last column falls off. Golden vectors and
+        // the paper's EAGLE-2 figures come from that code; GoldenTests pins it.
+        _ancestors[count++] = verified;
+        foreach (int slot in Path(i))
+        {
+            if (slot + 1 < Slot(level, Grower.Breadth))
+            {
+                _ancestors[count++] = verified + slot + 1;
+            }
+        }
+
+        return _ancestors.AsSpan(0, count);
     }
 
     private Matrix Head(int count)

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# One door to everything a developer does here: `./build.sh help` lists the verbs.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+solution=$root/LowLevelSpec.sln
+out=$root/out
+
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_UI_LANGUAGE=en
+# The live terminal display rewrites lines, which nothing can parse.
+export MSBUILDTERMINALLOGGER=off
+# A bare Debian has no ICU, without which the SDK refuses to start; nothing here needs it.
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
+
+help() {
+    cat <<'TEXT'
+usage: ./build.sh VERB [arguments]
+
+  demo           builds, then shows a model writing with speculation
+  build          restores and builds everything; leaves a runnable out/llspec
+  test           builds, then runs all tests; arguments go on to `dotnet test`
+  bench          builds, then runs the benchmarks; arguments go on to them
+  golden DIR     checks the engine against a folder of golden vectors
+  format         formats the code; `format --check` only verifies
+  pack           makes the NuGet packages in out/packages
+  doctor         shows what was found on this machine, and what to do about the rest
+  help           this table
+
+needs a .NET 10 SDK and installs one into ~/.dotnet where there is none
+TEXT
+}
+
+say() { printf 'build.sh: %s\n' "$1" >&2; }
+
+die() {
+    say "$1"
+    exit "${2:-1}"
+}
+
+has_sdk() { [[ $("$1" --list-sdks 2>/dev/null) =~ (^|$'\n')10\. ]]; }
+
+# Sets `dotnet` to a dotnet with a .NET 10 SDK, which it installs where there is none.
+find_dotnet() {
+    dotnet=$(command -v dotnet || true)
+    [[ -n $dotnet ]] && has_sdk "$dotnet" && return
+    dotnet=${HOME:?}/.dotnet/dotnet
+    [[ -x $dotnet ]] && has_sdk "$dotnet" || install_dotnet
+    export DOTNET_ROOT=$HOME/.dotnet PATH=$HOME/.dotnet:$PATH
+}
+
+install_dotnet() {
+    local script want="install the .NET 10 SDK (https://dotnet.microsoft.com/download/dotnet/10.0) and try again"
+    say "no .NET 10 SDK found; installing one into $HOME/.dotnet"
+    script=$(mktemp)
+    # shellcheck disable=SC2064 # the name is known now
+    trap "rm -f '$script'" EXIT
+    curl -fsSL https://dot.net/v1/dotnet-install.sh -o "$script" 2>/dev/null ||
+        wget -qO "$script" https://dot.net/v1/dotnet-install.sh 2>/dev/null ||
+        die "the .NET install script can't be downloaded: $want"
+    bash "$script" --channel 10.0 --install-dir "$HOME/.dotnet" >&2 || die "the .NET SDK can't be installed: $want"
+    has_sdk "$dotnet" || die "the .NET SDK just installed does not run: $want"
+}
+
+# From the root: there global.json chooses the SDK and the test runner.
+run_dotnet() { (cd "$root" && "$dotnet" "$@"); }
+
+compile() {
+    find_dotnet
+    run_dotnet restore "$solution"
+    run_dotnet build "$solution" -c Release --no-restore
+}
+
+# Leaves the CLI in out/cli and a launcher at out/llspec, which finds the runtime also where only ~/.dotnet has it.
+publish() {
+    run_dotnet publish src/Cli -c Release --no-build -o "$out/cli"
+    cat >"$out/llspec" <<'LAUNCHER'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+if [ -z "${DOTNET_ROOT:-}" ] && ! command -v dotnet >/dev/null 2>&1 && [ -x "${HOME:-}/.dotnet/dotnet" ]; then
+    export DOTNET_ROOT="$HOME/.dotnet"
+fi
+exec "$here/cli/llspec" "$@"
+LAUNCHER
+    chmod +x "$out/llspec"
+}
+
+build() {
+    compile
+    publish
+}
+
+# Runs all tests. The last line counts them over all projects; no summary is a failure, and so are zero tests.
+run_tests() {
+    compile
+    local log=$out/test.log status=0 total failed passed skipped
+    mkdir -p "$out"
+    # A filter may leave a project without tests (exit code 8); without one that is a mistake.
+    (($# == 0)) || set -- --ignore-exit-code 8 "$@"
+    run_dotnet test --solution "$solution" -c Release --no-build --no-progress --no-ansi --output Normal "$@" 2>&1 | tee "$log" || status=$?
+
+    # A skipped test prints "skipped NAME" and its reason in the next line.
+    awk '/^skipped / { getline; sub(/^ +/, ""); reasons[$0]++ }
+         END { for (reason in reasons) printf "skipped %d: %s\n", reasons[reason], reason }' "$log" | sort
+
+    # It closes with lines "  total: 3", "  failed: 0", "  succeeded: 2", "  skipped: 1", summed over the projects.
+    total=$(count total "$log") failed=$(count failed "$log") passed=$(count succeeded "$log") skipped=$(count skipped "$log")
+    [[ -n $total && -n $failed && -n $passed && -n $skipped ]] || die "the tests ended without a summary"
+    ((total > 0)) || say "no test ran"
+    printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    ((status == 0 && failed == 0 && total > 0))
+}
+
+count() { sed -nE "s/^[[:space:]]*$1: ([0-9]+)[[:space:]]*$/\1/p" "$2" | tail -n 1; }
+
+format() {
+    find_dotnet
+    case "${1:-}" in
+        '') run_dotnet format "$solution" ;;
+        --check) run_dotnet format "$solution" --verify-no-changes ;;
+        *) die "format: unknown argument '$1', expected --check or nothing" 2 ;;
+    esac
+}
+
+golden() {
+    [[ $# -ge 1 ]] || die "golden: give the folder of golden vectors" 2
+    [[ -d $1 ]] || die "golden: $1 is no folder"
+    local folder
+    folder=$(cd "$1" && pwd)
+    shift
+    find_dotnet
+    run_dotnet build tests/Golden -c Release >&2
+    run_dotnet run --project tests/Golden -c Release --no-build -- "$folder" "$@"
+}
+
+bench() {
+    [[ -d $root/bench ]] || die "there are no benchmarks yet"
+    find_dotnet
+    run_dotnet run --project bench -c Release -- "$@"
+}
+
+pack() {
+    find_dotnet
+    rm -rf "$out/packages"
+    run_dotnet pack "$solution" -c Release -o "$out/packages"
+    ls "$out/packages"
+}
+
+# Builds quietly (what went wrong is shown) and runs the CLI.
+llspec() {
+    local log
+    mkdir -p "$out"
+    log=$out/build.log
+    say "building (log: out/build.log)"
+    build >"$log" 2>&1 || {
+        cat "$log" >&2
+        die "the build failed"
+    }
+    exec "$out/llspec" "$@"
+}
+
+verb=${1:-help}
+shift || true
+case $verb in
+    build | format | golden | bench | pack) "$verb" "$@" ;;
+    test) run_tests "$@" ;;
+    demo | doctor) llspec "$verb" "$@" ;;
+    help | -h | --help) help ;;
+    *)
+        say "unknown verb '$verb'"
+        help >&2
+        exit 2
+        ;;
+esac

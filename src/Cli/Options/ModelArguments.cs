@@ -1,0 +1,50 @@
+using System.CommandLine;
+using LowLevelSpec.Engine;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Cli.Options;
+
+/// <summary>Which target, and how it is run.</summary>
+internal sealed class ModelArguments
+{
+    private static readonly Dictionary<string, SimdWidth> Widths = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["auto"] = SimdWidth.Auto,
+        ["scalar"] = SimdWidth.Scalar,
+        ["128"] = SimdWidth.Bits128,
+        ["256"] = SimdWidth.Bits256,
+        ["512"] = SimdWidth.Bits512,
+    };
+
+    private readonly Option<string> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file.", HelpName = "PATH", Required = true };
+    private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use.", low: 0);
+    private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto, scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
+    private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for.", low: 0);
+
+    /// <summary>The options, in the order of the help.</summary>
+    public IEnumerable<Option> All => [_model, _threads, _width, _context];
+
+    /// <summary>The path as given.</summary>
+    public string Path(ParseResult result) => result.GetRequiredValue(_model);
+
+    /// <summary>Reads how the model is to be run.</summary>
+    public EngineOptions Engine(ParseResult result) => new()
+    {
+        Threads = _threads.Read(result) ?? 0,
+        Width = Width(result.GetValue(_width) ?? "auto"),
+        ContextLength = _context.Read(result) ?? 0,
+    };
+
+    /// <summary>Opens the model.</summary>
+    public LanguageModel Open(ParseResult result) => LanguageModel.Open(Filled.In("--model", Path(result)), Engine(result));
+
+    private static SimdWidth Width(string text) => Widths.TryGetValue(text, out SimdWidth width)
+        ? width
+        : throw new InputException($"--width: found '{text}', expected auto, scalar, 128, 256 or 512");
+}
+
+/// <summary>Refuses empty values, which a shell hands over for an unset variable.</summary>
+internal static class Filled
+{
+    public static string In(string option, string value) => value.Length > 0 ? value : throw new InputException($"{option}: found an empty value, expected a path");
+}

@@ -1,0 +1,44 @@
+using System.CommandLine;
+using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
+
+namespace LowLevelSpec.Cli.Options;
+
+/// <summary>Everything that generate, chat and compare share: target, drafter, sampling and ends.</summary>
+internal sealed class RunArguments(bool drafterRequired)
+{
+    private readonly ModelArguments _model = new();
+    private readonly DrafterArguments _drafter = new(drafterRequired);
+    private readonly SamplingArguments _sampling = new();
+    private readonly EndArguments _ends = new();
+
+    /// <summary>Adds the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (Option option in (IEnumerable<Option>)[.. _model.All, .. _drafter.All, .. _ends.All, .. _sampling.All])
+        {
+            command.Add(option);
+        }
+    }
+
+    /// <summary>Path of the target as given.</summary>
+    public string ModelPath(ParseResult result) => _model.Path(result);
+
+    /// <summary>Path or kind of the drafter as given.</summary>
+    public string DrafterName(ParseResult result) => _drafter.Name(result);
+
+    /// <summary>A request without prompt and drafter. Reads every option, so call it before opening files: mistakes then show at once.</summary>
+    public GenerationRequest Request(ParseResult result)
+    {
+        _ = _model.Engine(result);
+        _ = _drafter.Options(result);
+        return _ends.Read(result) with { Sampling = _sampling.Read(result), Tree = _drafter.Tree(result) };
+    }
+
+    /// <summary>Opens the target.</summary>
+    public LanguageModel OpenModel(ParseResult result) => _model.Open(result);
+
+    /// <summary>Opens the drafter; null for plain decoding.</summary>
+    public Drafter? OpenDrafter(ParseResult result, LanguageModel model) => _drafter.Open(result, model);
+}

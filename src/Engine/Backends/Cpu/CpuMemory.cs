@@ -1,0 +1,174 @@
+using System.Runtime.InteropServices;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>A zeroed native block aligned to a cache line. Pages that are never touched cost no memory.</summary>
+internal sealed unsafe class NativeBlock : SafeHandle
+{
+    private const int Alignment = 64;
+
+    /// <summary>Allocates <paramref name="bytes"/> bytes.</summary>
+    /// <exception cref="InputException">The memory is not there.</exception>
+    public NativeBlock(long bytes, string purpose)
+        : base(0, ownsHandle: true)
+    {
+        try
+        {
+            SetHandle((nint)NativeMemory.AllocZeroed(checked((nuint)(bytes + Alignment))));
+        }
+        catch (Exception e) when (e is OutOfMemoryException or OverflowException)
+        {
+            throw new InputException($"{purpose} needs {bytes} bytes, which this machine cannot give; use a shorter context or a smaller model", e);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <summary>First byte; null after Dispose.</summary>
+    public byte* Pointer => IsClosed ? null : (byte*)((handle + (Alignment - 1)) & ~(nint)(Alignment - 1));
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle()
+    {
+        NativeMemory.Free((void*)handle);
+        return true;
+    }
+}
+
+/// <summary>Activations in native memory.</summary>
+internal sealed unsafe class CpuBuffer(long length, string purpose) : TensorBuffer(length, purpose)
+{
+    private readonly NativeBlock _block = new(length <= long.MaxValue / 8 ? length * sizeof(float) : long.MaxValue, purpose);
+
+    /// <summary>First element.</summary>
+    public float* Data
+    {
+        get
+        {
+            byte* pointer = _block.Pointer;
+            ObjectDisposedException.ThrowIf(pointer is null, this);
+            return (float*)pointer;
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _block.Dispose();
+        }
+    }
+}
+
+/// <summary>
+/// Keys and values as f32 [layers, kv heads, capacity rows, <see cref="RowSize"/>], keys first, then values. A row's elements
+/// beyond the head size stay zero, so kernels read whole vectors.
+/// </summary>
+internal sealed unsafe class CpuKvCache : KvCache
+{
+    private readonly NativeBlock _block;
+    private readonly long _half;
+
+    public CpuKvCache(int layers, int kvHeads, int headSize, int capacity)
+        : base(layers, kvHeads, headSize, capacity)
+    {
+        RowSize = SimdMath.PadLanes(headSize);
+        string purpose = $"a key/value cache of {capacity} rows ({layers} layers, {kvHeads} heads of {headSize})";
+        try
+        {
+            HeadStride = checked((long)capacity * RowSize);
+            _half = checked(layers * kvHeads * HeadStride);
+            _block = new NativeBlock(checked(2 * sizeof(float) * _half), purpose);
+        }
+        catch (OverflowException e)
+        {
+            throw new InputException($"{purpose} is larger than any address space; use a shorter context", e);
+        }
+    }
+
+    /// <summary>Elements from one row of a head to the next: the head size rounded up to whole vectors.</summary>
+    public int RowSize { get; }
+
+    /// <summary>Elements from one head of a layer to the next.</summary>
+    public long HeadStride { get; }
+
+    /// <summary>Keys [kv heads, capacity, RowSize] of a layer.</summary>
+    public float* Keys(int layer) => Base() + (layer * KvHeads * HeadStride);
+
+    /// <summary>Values [kv heads, capacity, RowSize] of a layer.</summary>
+    public float* Values(int layer) => Keys(layer) + _half;
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _block.Dispose();
+        }
+    }
+
+    private float* Base()
+    {
+        byte* pointer = _block.Pointer;
+        ObjectDisposedException.ThrowIf(pointer is null, this);
+        return (float*)pointer;
+    }
+}
+
+/// <summary>
+/// Memory that the threads of a team work in, one equal part each, and one part that they all read. Grows when asked for more,
+/// never shrinks; belongs to whoever holds the team's gate.
+/// </summary>
+internal sealed unsafe class Scratch(int threads) : IDisposable
+{
+    private NativeBlock? _perThread, _shared;
+    private long _sharedBytes;
+
+    /// <summary>Bytes from one thread's part to the next.</summary>
+    public long ThreadStride { get; private set; }
+
+    /// <summary>First thread's part, at least <paramref name="bytes"/> bytes per thread.</summary>
+    public byte* PerThread(long bytes)
+    {
+        if (bytes > ThreadStride)
+        {
+            long stride = Grown(bytes, ThreadStride);
+            NativeBlock grown = new(stride * threads, "working memory of the CPU backend");
+            _perThread?.Dispose();
+            _perThread = grown;
+            ThreadStride = stride;
+        }
+
+        return _perThread is null ? null : _perThread.Pointer;
+    }
+
+    /// <summary>The part that all threads read, at least <paramref name="bytes"/> bytes.</summary>
+    public byte* Shared(long bytes)
+    {
+        if (bytes > _sharedBytes)
+        {
+            long size = Grown(bytes, _sharedBytes);
+            NativeBlock grown = new(size, "working memory of the CPU backend");
+            _shared?.Dispose();
+            _shared = grown;
+            _sharedBytes = size;
+        }
+
+        return _shared is null ? null : _shared.Pointer;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _perThread?.Dispose();
+        _shared?.Dispose();
+        _perThread = _shared = null;
+        ThreadStride = _sharedBytes = 0;
+    }
+
+    // Page-sized steps; the odd line keeps the threads' parts from meeting in the same cache sets.
+    private static long Grown(long bytes, long present) => (Math.Max(bytes, present * 2) + 4095) / 4096 * 4096 + 64;
+}

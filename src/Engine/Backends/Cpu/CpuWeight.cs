@@ -1,0 +1,83 @@
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>
+/// A weight in the file's own mapping, read in its storage type. A single row (a norm's gain, a bias) is also kept as f32.
+/// </summary>
+internal sealed unsafe class CpuWeight : Weight
+{
+    private readonly float[]? _vector;
+
+    public CpuWeight(TensorView view)
+        : base(view.Name, view.Shape.Count <= 1 ? 1 : view.Rows, view.Shape.Count <= 1 ? checked((int)view.Elements) : view.Columns)
+    {
+        Type = view.Type;
+        Data = (byte*)view.Data;
+        RowBytes = Type.Bytes(Columns);
+        if (Rows == 1)
+        {
+            _vector = GC.AllocateArray<float>(SimdMath.PadLanes(Columns), pinned: true);
+            fixed (float* vector = _vector)
+            {
+                Decoders.Row<Simd16Of128>(Type)(Data, vector, Columns);
+            }
+
+            if (view.Shape.Count <= 1 && view.InterleavedHeads > 0)
+            {
+                // A bias of interleaved rows: its elements lie where the rows' outputs do.
+                float[] stored = (float[])_vector.Clone();
+                for (int i = 0; i < Columns; i++)
+                {
+                    _vector[i] = stored[StoredRow(i, Columns / view.InterleavedHeads)];
+                }
+            }
+        }
+        else if (view.InterleavedHeads > 0)
+        {
+            HeadSize = Rows / view.InterleavedHeads;
+        }
+    }
+
+    /// <summary>Storage type.</summary>
+    public TensorType Type { get; }
+
+    /// <summary>First byte of row 0.</summary>
+    public byte* Data { get; }
+
+    /// <summary>Bytes from one row to the next.</summary>
+    public long RowBytes { get; }
+
+    /// <summary>Rows per head where RoPE pairs are stored interleaved (<see cref="TensorView.StoredRow"/>), else 0.</summary>
+    public int HeadSize { get; }
+
+    /// <summary>The one row as f32, padded with zeros to whole vectors; pinned for the weight's lifetime.</summary>
+    public float* Vector
+    {
+        get
+        {
+            if (_vector is null)
+            {
+                throw new ArgumentException($"weight {Name} is [{Rows}, {Columns}], expected a vector");
+            }
+
+            return (float*)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(_vector, 0);
+        }
+    }
+
+    /// <summary>The stored row that holds logical row <paramref name="row"/>.</summary>
+    public int StoredRow(int row) => StoredRow(row, HeadSize);
+
+    /// <summary>The stored row that holds logical row <paramref name="row"/>; <paramref name="headSize"/> 0 = in order.</summary>
+    public static int StoredRow(int row, int headSize)
+    {
+        if (headSize == 0)
+        {
+            return row;
+        }
+
+        (int head, int inHead) = Math.DivRem(row, headSize);
+        int half = headSize / 2;
+        return inHead < half ? (head * headSize) + (2 * inHead) : (head * headSize) + (2 * (inHead - half)) + 1;
+    }
+}

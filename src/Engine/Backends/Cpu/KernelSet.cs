@@ -1,0 +1,127 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>The kernels of one vector width, as functions (job, thread, item) for a <see cref="ThreadTeam"/>.</summary>
+internal abstract unsafe class KernelSet
+{
+    /// <summary>Width in bits; 32 = scalar.</summary>
+    public abstract SimdWidth Width { get; }
+
+    /// <summary><see cref="MatMulKernels{TVec}.Tiled"/>.</summary>
+    public abstract delegate*<void*, int, int, void> MatMulTiled { get; }
+
+    /// <summary><see cref="AttentionKernels{TVec}.Cached"/>.</summary>
+    public abstract delegate*<void*, int, int, void> Attention { get; }
+
+    /// <summary><see cref="AttentionKernels{TVec}.Grouped"/>.</summary>
+    public abstract delegate*<void*, int, int, void> GroupAttention { get; }
+
+    /// <summary><see cref="ElementKernels{TVec}.RmsNorm"/>.</summary>
+    public abstract delegate*<void*, int, int, void> RmsNorm { get; }
+
+    /// <summary><see cref="ElementKernels{TVec}.SwiGlu"/>.</summary>
+    public abstract delegate*<void*, int, int, void> SwiGlu { get; }
+
+    /// <summary><see cref="ElementKernels{TVec}.Rope"/>.</summary>
+    public abstract delegate*<void*, int, int, void> Rope { get; }
+
+    /// <summary><see cref="ElementKernels{TVec}.GroupMean"/>.</summary>
+    public abstract delegate*<void*, int, int, void> GroupMean { get; }
+
+    /// <summary><see cref="SelectionKernels{TVec}.TopLogProbabilities"/>.</summary>
+    public abstract delegate*<void*, int, int, void> TopLogProbabilities { get; }
+
+    /// <summary><see cref="SelectionKernels{TVec}.ArgMax"/>.</summary>
+    public abstract delegate*<void*, int, int, void> ArgMax { get; }
+
+    /// <summary>Whether this processor runs <paramref name="width"/> in hardware.</summary>
+    public static bool IsSupported(SimdWidth width) => width switch
+    {
+        SimdWidth.Auto or SimdWidth.Scalar => true,
+        SimdWidth.Bits128 => Vector128.IsHardwareAccelerated,
+        SimdWidth.Bits256 => Vector256.IsHardwareAccelerated && Avx2.IsSupported && Fma.IsSupported,
+        SimdWidth.Bits512 => Vector512.IsHardwareAccelerated && Avx512F.IsSupported,
+        _ => false,
+    };
+
+    /// <summary>The kernels of <paramref name="width"/>.</summary>
+    /// <exception cref="InputException">This processor lacks it.</exception>
+    public static KernelSet For(SimdWidth width)
+    {
+        if (!IsSupported(width))
+        {
+            throw new InputException(
+                $"this processor does not run vectors of width {width} in hardware; the widest it runs is {Widest()}, or leave the width on {SimdWidth.Auto}");
+        }
+
+        return (width == SimdWidth.Auto ? Widest() : width) switch
+        {
+            SimdWidth.Bits512 => new KernelSet<Simd16Of512>(SimdWidth.Bits512),
+            SimdWidth.Bits256 => new KernelSet<Simd16Of256>(SimdWidth.Bits256),
+            SimdWidth.Bits128 => new KernelSet<Simd16Of128>(SimdWidth.Bits128),
+            _ => new KernelSet<Simd16Scalar>(SimdWidth.Scalar),
+        };
+    }
+
+    /// <summary>The single-row matrix kernel of <paramref name="type"/>, null where it has none.</summary>
+    public abstract delegate*<void*, int, int, void> MatMulSingle(TensorType type);
+
+    /// <summary>The row decoder of <paramref name="type"/>.</summary>
+    public abstract delegate*<byte*, float*, int, void> RowDecoder(TensorType type);
+
+    /// <summary>Bytes of working memory per thread that <see cref="MatMulTiled"/> needs for rows of <paramref name="columns"/>.</summary>
+    public abstract long MatMulScratch(int columns);
+
+    private static SimdWidth Widest() =>
+        IsSupported(SimdWidth.Bits512) ? SimdWidth.Bits512
+        : IsSupported(SimdWidth.Bits256) ? SimdWidth.Bits256
+        : IsSupported(SimdWidth.Bits128) ? SimdWidth.Bits128
+        : SimdWidth.Scalar;
+}
+
+/// <summary>The kernels over <typeparamref name="TVec"/>.</summary>
+internal sealed unsafe class KernelSet<TVec>(SimdWidth width) : KernelSet
+    where TVec : unmanaged, ISimd16<TVec>
+{
+    /// <inheritdoc/>
+    public override SimdWidth Width => width;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> MatMulTiled => &MatMulKernels<TVec>.Tiled;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> Attention => &AttentionKernels<TVec>.Cached;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> GroupAttention => &AttentionKernels<TVec>.Grouped;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> RmsNorm => &ElementKernels<TVec>.RmsNorm;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> SwiGlu => &ElementKernels<TVec>.SwiGlu;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> Rope => &ElementKernels<TVec>.Rope;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> GroupMean => &ElementKernels<TVec>.GroupMean;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> TopLogProbabilities => &SelectionKernels<TVec>.TopLogProbabilities;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> ArgMax => &SelectionKernels<TVec>.ArgMax;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> MatMulSingle(TensorType type) => MatMulKernels<TVec>.SingleRow(type);
+
+    /// <inheritdoc/>
+    public override delegate*<byte*, float*, int, void> RowDecoder(TensorType type) => Decoders.Row<TVec>(type);
+
+    /// <inheritdoc/>
+    public override long MatMulScratch(int columns) => MatMulKernels<TVec>.TiledScratch(columns);
+}

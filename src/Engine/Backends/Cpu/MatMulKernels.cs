@@ -1,0 +1,218 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>One matrix product for the thread team: items are rectangles of outputs x rows.</summary>
+internal unsafe struct MatMulJob
+{
+    /// <summary>Stored weight rows [Outputs, Columns].</summary>
+    public byte* Weights;
+
+    /// <summary>Bytes from one stored row to the next.</summary>
+    public long RowBytes;
+
+    /// <summary>Decodes one stored row.</summary>
+    public delegate*<byte*, float*, int, void> Decode;
+
+    /// <summary>O.</summary>
+    public int Outputs;
+
+    /// <summary>I.</summary>
+    public int Columns;
+
+    /// <summary>Rows per head where RoPE pairs are interleaved, else 0.</summary>
+    public int HeadSize;
+
+    /// <summary>Whether the stored rows are f32 of whole vectors, to be used where they lie.</summary>
+    public bool InPlace;
+
+    /// <summary>Input [Rows, I padded with zeros to whole vectors].</summary>
+    public float* Input;
+
+    /// <summary>Elements between input rows.</summary>
+    public nint InputStride;
+
+    /// <summary>n.</summary>
+    public int Rows;
+
+    /// <summary>Output [Rows, Outputs].</summary>
+    public float* Output;
+
+    /// <summary>Elements between output rows.</summary>
+    public nint OutputStride;
+
+    /// <summary>[Outputs] or null.</summary>
+    public float* Bias;
+
+    /// <summary>Whether the product is added to the output.</summary>
+    public bool Accumulate;
+
+    /// <summary>Outputs per item, a multiple of <see cref="MatMulKernels{TVec}.DecodedRows"/>.</summary>
+    public int OutputsPerItem;
+
+    /// <summary>Input rows per item.</summary>
+    public int RowsPerItem;
+
+    /// <summary>First thread's working memory.</summary>
+    public byte* Scratch;
+
+    /// <summary>Bytes between the threads' parts.</summary>
+    public long ScratchStride;
+
+    /// <summary>Items along the rows.</summary>
+    public readonly int RowItems => (Rows + RowsPerItem - 1) / RowsPerItem;
+
+    /// <summary>All items.</summary>
+    public readonly int Items => (Outputs + OutputsPerItem - 1) / OutputsPerItem * RowItems;
+
+    /// <summary>Where the weight row of output <paramref name="output"/> lies; past the last one, the last.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly byte* WeightRow(int output) =>
+        Weights + (CpuWeight.StoredRow(Math.Min(output, Outputs - 1), HeadSize) * RowBytes);
+
+    /// <summary>output = sum (+ bias) (+ output) for up to 4 outputs of one row.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void Put(float* sums, int row, int output)
+    {
+        float* to = Output + (row * OutputStride) + output;
+        if (output + 4 <= Outputs)
+        {
+            Vector128<float> result = Vector128.Load(sums);
+            if (Bias is not null)
+            {
+                result += Vector128.Load(Bias + output);
+            }
+
+            if (Accumulate)
+            {
+                result = Vector128.Load(to) + result;
+            }
+
+            result.Store(to);
+            return;
+        }
+
+        for (int i = 0; output + i < Outputs; i++)
+        {
+            float result = sums[i];
+            if (Bias is not null)
+            {
+                result += Bias[output + i];
+            }
+
+            to[i] = Accumulate ? to[i] + result : result;
+        }
+    }
+}
+
+/// <summary>Matrix products over stored weights.</summary>
+internal static unsafe class MatMulKernels<TVec>
+    where TVec : unmanaged, ISimd16<TVec>
+{
+    /// <summary>Weight rows that <see cref="Tiled"/> decodes at a time.</summary>
+    public const int DecodedRows = 16;
+
+    /// <summary>The kernel for one input row that decodes in registers; null where the type has none.</summary>
+    public static delegate*<void*, int, int, void> SingleRow(TensorType type) => type switch
+    {
+        TensorType.F32 => &Single<F32Decoder<TVec>>,
+        TensorType.F16 => &Single<F16Decoder<TVec>>,
+        TensorType.BF16 => &Single<BF16Decoder<TVec>>,
+        TensorType.Q8_0 => &Single<Q80Decoder<TVec>>,
+        TensorType.Q4_0 => &Single<Q40Decoder<TVec>>,
+        TensorType.Q4_1 => &Single<Q41Decoder<TVec>>,
+        _ => null,
+    };
+
+    /// <summary>Bytes of working memory that <see cref="Tiled"/> needs per thread.</summary>
+    public static long TiledScratch(int columns) => ((long)DecodedRows * SimdMath.PadLanes(columns) * sizeof(float)) + 1024;
+
+    /// <summary>
+    /// Any number of rows: decodes <see cref="DecodedRows"/> weight rows to f32 once, then multiplies them with all rows of the
+    /// item, a register tile at a time.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Tiled(void* pointer, int thread, int item)
+    {
+        MatMulJob* job = (MatMulJob*)pointer;
+        (int outputItem, int rowItem) = Math.DivRem(item, job->RowItems);
+        int firstRow = rowItem * job->RowsPerItem, endRow = Math.Min(firstRow + job->RowsPerItem, job->Rows);
+        int output = outputItem * job->OutputsPerItem, endOutput = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int length = SimdMath.PadLanes(job->Columns), padding = length - job->Columns;
+        float* sums = (float*)(job->Scratch + (thread * job->ScratchStride));
+        float* decoded = sums + 256;
+        float** rows = stackalloc float*[DecodedRows];
+        for (; output < endOutput; output += DecodedRows)
+        {
+            int count = (Math.Min(DecodedRows, endOutput - output) + 3) & ~3;
+            for (int i = 0; i < count; i++)
+            {
+                byte* stored = job->WeightRow(output + i);
+                if (job->InPlace)
+                {
+                    rows[i] = (float*)stored;
+                    continue;
+                }
+
+                rows[i] = decoded + ((long)i * length);
+                job->Decode(stored, rows[i], job->Columns);
+                for (int zero = 0; zero < padding; zero++)
+                {
+                    rows[i][job->Columns + zero] = 0f;
+                }
+            }
+
+            int tiles = (endRow - firstRow + TVec.RowTile - 1) / TVec.RowTile;
+            for (int tile = 0, row = firstRow; tile < tiles; tile++)
+            {
+                int tileRows = (endRow - row) / (tiles - tile);
+                for (int i = 0; i < count; i += 4)
+                {
+                    DotKernels<TVec>.Run(
+                        rows[i], rows[i + 1], rows[i + 2], rows[i + 3], job->Input + (row * job->InputStride), job->InputStride, tileRows, length, sums);
+                    for (int r = 0; r < tileRows; r++)
+                    {
+                        job->Put(sums + (4 * r), row + r, output + i);
+                    }
+                }
+
+                row += tileRows;
+            }
+        }
+    }
+
+    /// <summary>One row: four outputs at a time, each weight decoded in registers on its way into the accumulator.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Single<TDecoder>(void* pointer, int thread, int item)
+        where TDecoder : IBlockDecoder<TVec>
+    {
+        MatMulJob* job = (MatMulJob*)pointer;
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        float* sums = stackalloc float[4];
+        for (; output < end; output += 4)
+        {
+            byte* w0 = job->WeightRow(output), w1 = job->WeightRow(output + 1);
+            byte* w2 = job->WeightRow(output + 2), w3 = job->WeightRow(output + 3);
+            float* x = job->Input, stop = x + job->Columns;
+            TVec a = TVec.Zero, b = TVec.Zero, c = TVec.Zero, d = TVec.Zero;
+            nint at = 0;
+            for (; x < stop; x += 32, at += TDecoder.BlockBytes)
+            {
+                TVec x0 = TVec.Load(x), x1 = TVec.Load(x + 16);
+                TDecoder.Decode(w0 + at, out TVec low, out TVec high);
+                a = TVec.Fma(high, x1, TVec.Fma(low, x0, a));
+                TDecoder.Decode(w1 + at, out low, out high);
+                b = TVec.Fma(high, x1, TVec.Fma(low, x0, b));
+                TDecoder.Decode(w2 + at, out low, out high);
+                c = TVec.Fma(high, x1, TVec.Fma(low, x0, c));
+                TDecoder.Decode(w3 + at, out low, out high);
+                d = TVec.Fma(high, x1, TVec.Fma(low, x0, d));
+            }
+
+            TVec.Sum4(a, b, c, d).Store(sums);
+            job->Put(sums, 0, output);
+        }
+    }
+}

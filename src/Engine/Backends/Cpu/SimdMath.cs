@@ -1,0 +1,113 @@
+using System.Runtime.CompilerServices;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>Functions and whole-array loops over <see cref="ISimd16{T}"/>.</summary>
+internal static unsafe class SimdMath
+{
+    private const float Log2E = 1.44269504f;
+    private const float Ln2High = 0.693147182464599609375f;
+    private const float Ln2Low = -1.904654299957768e-9f;
+
+    // Added and subtracted again, 1.5 * 2^23 rounds to the nearest integer.
+    private const float Rounder = 12582912f;
+
+    /// <summary><paramref name="length"/> rounded up to whole vectors.</summary>
+    public static int PadLanes(int length) => (length + 15) & ~15;
+
+    /// <summary>
+    /// e^x, within 2 units in the last place of the exact value (2 more quanta of 2^-149 where the result is subnormal):
+    /// x = n ln 2 + r with |r| at most 0.347, a near-minimax polynomial of degree 6 in r with relative error 8e-10, and the two
+    /// factors of 2^n. 0 from about -104 down and at -infinity, infinity from about 88.73 up; NaN stays NaN.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVec Exp<TVec>(TVec x)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        // Max and Min give their second argument for NaN, so x comes second.
+        x = TVec.Min(TVec.Broadcast(89f), TVec.Max(TVec.Broadcast(-105f), x));
+        TVec rounder = TVec.Broadcast(Rounder);
+        TVec n = TVec.Subtract(TVec.Fma(x, TVec.Broadcast(Log2E), rounder), rounder);
+        TVec r = TVec.Fma(n, TVec.Broadcast(-Ln2High), x);
+        r = TVec.Fma(n, TVec.Broadcast(-Ln2Low), r);
+        TVec p = TVec.Broadcast(0.0013926177501010365f);
+        p = TVec.Fma(p, r, TVec.Broadcast(0.00836317418011074f));
+        p = TVec.Fma(p, r, TVec.Broadcast(0.041666554653757494f));
+        p = TVec.Fma(p, r, TVec.Broadcast(0.16666577018959405f));
+        p = TVec.Fma(p, r, TVec.Broadcast(0.5f));
+        TVec one = TVec.Broadcast(1f);
+        p = TVec.Add(TVec.Fma(TVec.Multiply(r, r), p, r), one);
+
+        // 2^n reaches past both ends of the exponent range (subnormals, overflow), so it is applied in two halves.
+        TVec half = TVec.Subtract(TVec.Fma(n, TVec.Broadcast(0.5f), rounder), rounder);
+        return TVec.Multiply(TVec.Multiply(p, TVec.PowerOfTwo(half)), TVec.PowerOfTwo(TVec.Subtract(n, half)));
+    }
+
+    /// <summary>x / (1 + e^-x).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVec Silu<TVec>(TVec x)
+        where TVec : unmanaged, ISimd16<TVec> =>
+        TVec.Divide(x, TVec.Add(TVec.Broadcast(1f), Exp(TVec.Subtract(TVec.Zero, x))));
+
+    /// <summary>The first <paramref name="count"/> (0..15) floats, other lanes <paramref name="fill"/>; reads nothing beyond them.</summary>
+    public static TVec LoadPartial<TVec>(float* source, int count, float fill = 0f)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        float* padded = stackalloc float[16];
+        for (int i = 0; i < 16; i++)
+        {
+            padded[i] = i < count ? source[i] : fill;
+        }
+
+        return TVec.Load(padded);
+    }
+
+    /// <summary>Writes the first <paramref name="count"/> (0..15) lanes and nothing beyond them.</summary>
+    public static void StorePartial<TVec>(TVec value, float* destination, int count)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        float* padded = stackalloc float[16];
+        TVec.Store(value, padded);
+        for (int i = 0; i < count; i++)
+        {
+            destination[i] = padded[i];
+        }
+    }
+
+    /// <summary>Largest of <paramref name="count"/> floats, -infinity of none. NaN are passed over.</summary>
+    public static float MaxOf<TVec>(float* values, int count)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        TVec max = TVec.Broadcast(float.NegativeInfinity);
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
+        {
+            max = TVec.Max(TVec.Load(values + i), max);
+        }
+
+        float* lanes = stackalloc float[16];
+        TVec.Store(max, lanes);
+        float result = lanes[0];
+        for (int lane = 1; lane < 16; lane++)
+        {
+            result = lanes[lane] > result ? lanes[lane] : result;
+        }
+
+        for (; i < count; i++)
+        {
+            result = values[i] > result ? values[i] : result;
+        }
+
+        return result;
+    }
+
+    /// <summary>Copies <paramref name="count"/> floats and zeroes the rest up to whole vectors.</summary>
+    public static void CopyPadded(float* source, float* destination, int count)
+    {
+        Unsafe.CopyBlockUnaligned(destination, source, (uint)count * sizeof(float));
+        for (int i = count; i < PadLanes(count); i++)
+        {
+            destination[i] = 0f;
+        }
+    }
+}

@@ -1,0 +1,226 @@
+using System.Diagnostics;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>
+/// Threads that share the work of one call. The caller publishes a job of numbered items and takes items itself; workers that are
+/// awake join and take the rest. The caller waits for those that joined, not for those that did not: a worker the operating
+/// system has put aside never holds a call up. Idle workers spin for a few tens of microseconds, then sleep until woken.
+/// A call allocates nothing.
+/// </summary>
+internal sealed unsafe class ThreadTeam : IDisposable
+{
+    /// <summary>Most threads a team may have.</summary>
+    public const int MaxThreads = 256;
+
+    // _state = (job number << 32) | Open | workers inside. A worker enters only while Open is set; the caller clears it when the
+    // items have run out and then waits for the count to reach zero, after which the job's memory may go away.
+    private const long Open = 1L << 31;
+    private const long InsideMask = Open - 1;
+
+    private static readonly long SpinTicks = Math.Max(1, Stopwatch.Frequency * 50 / 1_000_000);
+    private static readonly long YieldAfterTicks = Math.Max(1, Stopwatch.Frequency * 10 / 1_000_000);
+
+    private readonly Thread[] _workers;
+    private readonly object _parking = new();
+    private delegate*<void*, int, int, void> _body;
+    private void* _job;
+    private int _items;
+    private Exception? _failure;
+    private volatile bool _stopping;
+    private long _state;
+    private int _next;
+    private int _parked;
+
+    /// <summary>Starts <paramref name="threads"/> - 1 workers.</summary>
+    public ThreadTeam(int threads)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(threads, MaxThreads);
+        Threads = threads;
+        _workers = new Thread[threads - 1];
+        for (int i = 0; i < _workers.Length; i++)
+        {
+            int index = i + 1;
+            _workers[i] = new Thread(() => Work(index), 256 * 1024) { IsBackground = true, Name = $"llspec cpu {index}" };
+        }
+
+        foreach (Thread worker in _workers)
+        {
+            worker.Start();
+        }
+    }
+
+    /// <summary>Threads including the caller.</summary>
+    public int Threads { get; }
+
+    /// <summary>To be held around <see cref="Run"/> and around any use of memory that belongs to the team's threads.</summary>
+    public Lock Gate { get; } = new();
+
+    /// <summary>
+    /// Calls body(job, thread, item) for every item 0..items-1, each once, in any order on any thread (0 = the caller, which
+    /// holds <see cref="Gate"/>); returns when all are done. A failure of the body is thrown here.
+    /// </summary>
+    public void Run(delegate*<void*, int, int, void> body, void* job, int items)
+    {
+        if (_workers.Length == 0 || items <= 1 || _stopping)
+        {
+            for (int item = 0; item < items; item++)
+            {
+                body(job, 0, item);
+            }
+
+            return;
+        }
+
+        _body = body;
+        _job = job;
+        _items = items;
+        _failure = null;
+        Volatile.Write(ref _next, 0);
+        long number = (_state >> 32) + 1;
+        Interlocked.Exchange(ref _state, (number << 32) | Open);
+        if (Volatile.Read(ref _parked) > 0)
+        {
+            lock (_parking)
+            {
+                Monitor.PulseAll(_parking);
+            }
+        }
+
+        TakeItems(0);
+        Interlocked.And(ref _state, ~Open);
+        WaitForWorkers();
+        if (_failure is { } failure)
+        {
+            _failure = null;
+            throw new InvalidOperationException("a CPU worker thread failed", failure);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (Gate)
+        {
+            if (_stopping)
+            {
+                return;
+            }
+
+            _stopping = true;
+            lock (_parking)
+            {
+                Monitor.PulseAll(_parking);
+            }
+        }
+
+        foreach (Thread worker in _workers)
+        {
+            worker.Join();
+        }
+    }
+
+    private void TakeItems(int thread)
+    {
+        try
+        {
+            int item;
+            while ((item = Interlocked.Increment(ref _next) - 1) < _items)
+            {
+                _body(_job, thread, item);
+            }
+        }
+#pragma warning disable CA1031 // whatever went wrong is thrown to the caller of Run; a worker must not die of it
+        catch (Exception failure)
+#pragma warning restore CA1031
+        {
+            Volatile.Write(ref _next, int.MaxValue / 2);
+            Interlocked.CompareExchange(ref _failure, failure, null);
+        }
+    }
+
+    private void WaitForWorkers()
+    {
+        if ((Volatile.Read(ref _state) & InsideMask) == 0)
+        {
+            return;
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        while ((Volatile.Read(ref _state) & InsideMask) != 0)
+        {
+            // A worker that takes long has probably lost its core to another process: give ours up too.
+            if (Stopwatch.GetTimestamp() - start > YieldAfterTicks)
+            {
+                Thread.Yield();
+            }
+            else
+            {
+                Thread.SpinWait(4);
+            }
+        }
+    }
+
+    private void Work(int thread)
+    {
+        long last = 0;
+        while (!_stopping)
+        {
+            long state = Volatile.Read(ref _state);
+            if ((state & Open) != 0 && state >> 32 != last)
+            {
+                if (Interlocked.CompareExchange(ref _state, state + 1, state) == state)
+                {
+                    last = state >> 32;
+                    TakeItems(thread);
+                    Interlocked.Decrement(ref _state);
+                }
+
+                continue;
+            }
+
+            WaitForJob(last);
+        }
+    }
+
+    private bool HasJob(long last)
+    {
+        long state = Volatile.Read(ref _state);
+        return (state & Open) != 0 && state >> 32 != last;
+    }
+
+    private void WaitForJob(long last)
+    {
+        long start = Stopwatch.GetTimestamp();
+        long elapsed;
+        while ((elapsed = Stopwatch.GetTimestamp() - start) < SpinTicks)
+        {
+            if (HasJob(last) || _stopping)
+            {
+                return;
+            }
+
+            if (elapsed > YieldAfterTicks)
+            {
+                Thread.Yield();
+            }
+            else
+            {
+                Thread.SpinWait(4);
+            }
+        }
+
+        lock (_parking)
+        {
+            // Announced before the last look: Run publishes before it looks at _parked, so one of the two sees the other.
+            Interlocked.Increment(ref _parked);
+            while (!HasJob(last) && !_stopping)
+            {
+                Monitor.Wait(_parking);
+            }
+
+            Interlocked.Decrement(ref _parked);
+        }
+    }
+}
