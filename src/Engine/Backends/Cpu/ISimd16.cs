@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
@@ -104,6 +105,7 @@ internal static class Simd16Parts
     public const uint FloatSpecial = 0x7f80_0000;
 
     /// <summary>An IEEE half's value.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Half(ushort bits)
     {
         uint shifted = ((uint)(short)bits << 13) & HalfMask;
