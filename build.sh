@@ -141,7 +141,10 @@ bench() {
 pack() {
     find_dotnet
     rm -rf "$out/packages"
-    run_dotnet pack "$solution" -c Release -o "$out/packages"
+    local project
+    for project in Models Engine; do
+        run_dotnet pack "src/$project" -c Release -o "$out/packages"
+    done
     ls "$out/packages"
 }
 
