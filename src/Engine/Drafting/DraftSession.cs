@@ -54,6 +54,9 @@ internal abstract class DraftSession : IDisposable
     /// <summary>Called with the name and value of each stage, for golden checks.</summary>
     public Action<string, Matrix>? Trace { get; set; }
 
+    /// <summary>Called with a layer's name and the rows it is about to run (tokens, positions, what they see), for golden checks.</summary>
+    public Action<string, PassBatch>? TraceRows { get; set; }
+
     public virtual void Dispose() => GC.SuppressFinalize(this);
 }
 

@@ -150,6 +150,7 @@ internal sealed class EagleSession : LevelDraftSession
         Trace?.Invoke("fc_input", input);
         Backend.MatMul(_drafter.Fc, input, x, _drafter.FcBias);
         Trace?.Invoke("fc_output", x);
+        TraceRows?.Invoke("layer", _batch);
         _drafter.Layer.Forward(_batch, 0, x, _scratch);
         Trace?.Invoke("layer_output", x);
     }

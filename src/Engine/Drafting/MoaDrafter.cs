@@ -180,6 +180,7 @@ internal sealed class MoaSession : LevelDraftSession
 
             x = _x.Slice(0, count);
             Context.Target.Embed(_batch.Tokens, x);
+            TraceRows?.Invoke("sa", _batch);
             _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
             SelfCache.Length = first + count;
             Trace?.Invoke("sa_output", x);
@@ -196,6 +197,7 @@ internal sealed class MoaSession : LevelDraftSession
         Backend.CopyRows(x, [x.Rows - 1], last);
         _batch.Clear();
         _batch.AddQuery(CrossCache, new TokenId(Sequence.Tokens[root]), new Position(root), root);
+        TraceRows?.Invoke("ca", _batch);
         _drafter.CrossAttention.CrossAttend(_batch, last, _caScratch);
         if (_drafter.TargetLayers > 0)
         {
@@ -218,6 +220,7 @@ internal sealed class MoaSession : LevelDraftSession
 
         Matrix x = _last.Slice(0, b);
         Context.Target.Embed(_batch.Tokens, x);
+        TraceRows?.Invoke("sa", _batch);
         _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
         Trace?.Invoke("sa_output", x);
         _batch.Clear();
@@ -226,6 +229,7 @@ internal sealed class MoaSession : LevelDraftSession
             _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), position, root);
         }
 
+        TraceRows?.Invoke("ca", _batch);
         _drafter.CrossAttention.CrossAttend(_batch, x, _caScratch);
         if (_drafter.TargetLayers > 0)
         {

@@ -35,6 +35,9 @@ internal sealed class TargetPass : IDisposable
     /// <summary>Called with the name and value of each stage: hidden.0 (embeddings), hidden.l (input of layer l), last_layer_output, hidden.L (final norm). For golden checks.</summary>
     public Action<string, Matrix>? Trace { get; set; }
 
+    /// <summary>Called with the rows of each pass before it runs. For golden checks.</summary>
+    public Action<PassBatch>? TraceRows { get; set; }
+
     /// <summary>Final normed hidden states of the last pass: [rows, E].</summary>
     public Matrix Hidden { get; private set; }
 
@@ -43,6 +46,7 @@ internal sealed class TargetPass : IDisposable
     {
         Matrix x = _x.Slice(0, batch.Count);
         Hidden = _hidden.Slice(0, batch.Count);
+        TraceRows?.Invoke(batch);
         _model.Embed(batch.Tokens, x);
         _model.RunLayers(batch, 0, _model.Config.Layers, x, _scratch, Trace);
         Trace?.Invoke("last_layer_output", x);

@@ -78,6 +78,7 @@ internal static class GgufTokenizer
         {
             Tokens = tokens,
             AddedTokens = added,
+            AddedTokensArePlain = true,
             Merges = Merges(path, Strings(path, metadata, MergesKey), tokens, added),
             PreTokenSteps = kind.Steps(),
             NormalizesToNfc = kind.Nfc,

@@ -180,9 +180,14 @@ public sealed class Tokenizer
                 ?? utf8.ToArray();
         }
 
+        // An added token that is in the vocabulary too may be reached through merges: in tokenizer.json it is then written in the
+        // byte alphabet like the rest. GGUF files write added tokens plainly.
         foreach (var token in parts.AddedTokens)
         {
-            bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
+            if (parts.AddedTokensArePlain || !parts.Tokens.Contains(token.Id))
+            {
+                bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
+            }
         }
 
         return bytes;

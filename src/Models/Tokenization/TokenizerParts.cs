@@ -12,6 +12,9 @@ internal sealed class TokenizerParts
     /// <summary>Added tokens, in the file's order.</summary>
     public required IReadOnlyList<AddedToken> AddedTokens { get; init; }
 
+    /// <summary>Whether an added token in the vocabulary is written as it is, not in the byte alphabet.</summary>
+    public bool AddedTokensArePlain { get; init; }
+
     /// <summary>The steps that cut text into pre-tokens; each pre-token's bytes are then merged.</summary>
     public required PreTokenStep[] PreTokenSteps { get; init; }
 

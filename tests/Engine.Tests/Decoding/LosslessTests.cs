@@ -2,6 +2,7 @@ using CsCheck;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
+using LowLevelSpec.Engine.Tests.Sampling;
 using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Decoding;
@@ -16,8 +17,8 @@ public sealed class LosslessTests
     private static readonly Gen<int[]> Prompts = Gen.Int[0, 639].Array[1, 200];
 
     private static readonly Gen<SamplingOptions> Samplings = Gen.Select(
-        Gen.OneOfConst(0f, 0f, 0.4f, 1f, 1.7f), Gen.OneOfConst(0, 0, 1, 5, 50), Gen.OneOfConst(1f, 1f, 0.9f, 0.5f), Gen.OneOfConst(0f, 0f, 0.05f),
-        Gen.OneOfConst(1f, 1f, 1.3f), Gen.OneOfConst(0f, 0f, 0.7f), Gen.OneOfConst(0f, 0.4f), Gen.ULong,
+        Generators.Pick(0f, 0f, 0.4f, 1f, 1.7f), Generators.Pick(0, 0, 1, 5, 50), Generators.Pick(1f, 1f, 0.9f, 0.5f), Generators.Pick(0f, 0f, 0.05f),
+        Generators.Pick(1f, 1f, 1.3f), Generators.Pick(0f, 0f, 0.7f), Generators.Pick(0f, 0.4f), Gen.ULong,
         static (t, k, p, m, r, f, s, seed) => new SamplingOptions { Temperature = t, TopK = k, TopP = p, MinP = m, RepetitionPenalty = r, FrequencyPenalty = f, PresencePenalty = s, Seed = seed });
 
     public static TheoryData<string> DrafterNames => [.. TinyModels.Drafters];

@@ -79,7 +79,7 @@ public sealed unsafe partial class CpuBackend
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(groupRows);
         Check(heads > 0 && kvHeads > 0 && heads % kvHeads == 0 && queries.Columns % heads == 0, "GroupAttention's heads do not divide its queries");
-        Check(queries.Rows % groupRows == 0, $"{queries.Rows} rows are no whole groups of {groupRows}");
+        Check(queries.Rows % groupRows == 0, "GroupAttention's rows are no whole groups");
         int headSize = queries.Columns / heads;
         Expect(k, queries.Rows, kvHeads * headSize, "GroupAttention's k");
         Expect(v, queries.Rows, kvHeads * headSize, "GroupAttention's v");

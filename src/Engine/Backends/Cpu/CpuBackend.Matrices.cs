@@ -8,6 +8,9 @@ public sealed unsafe partial class CpuBackend
     // Input rows that stay in the second-level cache while the weights stream past them.
     private const long RowBlockBytes = 512 * 1024;
 
+    // Fewer rows than this are not split: each part decodes the weights anew.
+    private const int MinRowsPerItem = 12;
+
     /// <inheritdoc/>
     public void Embed(Weight table, ReadOnlySpan<int> tokens, Matrix output)
     {
@@ -155,7 +158,7 @@ public sealed unsafe partial class CpuBackend
     public void GroupMean(Matrix input, int groupRows, Matrix output)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(groupRows);
-        Check(input.Rows % groupRows == 0, $"{input.Rows} rows are no whole groups of {groupRows}");
+        Check(input.Rows % groupRows == 0, "GroupMean's input rows are no whole groups");
         Expect(output, input.Rows / groupRows, input.Columns, "GroupMean's output");
         RowsJob job = new()
         {
@@ -192,7 +195,7 @@ public sealed unsafe partial class CpuBackend
     public void TopLogProbabilities(Matrix logits, int count, Span<int> tokens, Span<float> logProbabilities)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        Check(count <= logits.Columns, $"{count} entries are wanted of {logits.Columns}");
+        Check(count <= logits.Columns, "more entries are wanted than there are columns");
         Check(tokens.Length == logits.Rows * count && logProbabilities.Length == tokens.Length, "TopLogProbabilities' results do not have rows * count entries");
         fixed (int* tokenPointer = tokens)
         {
@@ -270,15 +273,16 @@ public sealed unsafe partial class CpuBackend
             PrepareTiled(ref job, type);
         }
 
-        int units = (job.Outputs + unit - 1) / unit, items = Items(units * job.RowItems, cost.Bytes, cost.Flops);
-        int outputItems = Math.Min(units, (items + job.RowItems - 1) / job.RowItems);
-        if (outputItems < items / job.RowItems)
+        int units = (job.Outputs + unit - 1) / unit, rowUnits = Math.Max(job.RowItems, job.Rows / MinRowsPerItem);
+        int items = Items((int)Math.Min((long)units * rowUnits, int.MaxValue), cost.Bytes, cost.Flops);
+        if ((long)units * job.RowItems < items)
         {
-            // Few outputs: the rows are split as well.
-            int rowItems = (items + outputItems - 1) / outputItems;
+            // Few outputs: the rows are split further.
+            int rowItems = (items + units - 1) / units;
             job.RowsPerItem = Math.Min(job.RowsPerItem, (job.Rows + rowItems - 1) / rowItems);
         }
 
+        int outputItems = Math.Clamp((items + job.RowItems - 1) / job.RowItems, 1, units);
         job.OutputsPerItem = (units + outputItems - 1) / outputItems * unit;
         fixed (MatMulJob* pointer = &job)
         {

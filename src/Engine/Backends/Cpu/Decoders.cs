@@ -127,7 +127,7 @@ internal readonly unsafe struct Q80Decoder<TVec> : IBlockDecoder<TVec>
     public static float One(byte* row, int index) => throw new NotSupportedException("Q8_0 comes in blocks of 32");
 }
 
-/// <summary>Half scale, 32 nibbles, low ones first; scale * nibble - 8 * scale.</summary>
+/// <summary>Half scale, 32 nibbles, low ones first; scale * (nibble - 8). The offset -0 keeps the sign of a zero product.</summary>
 internal readonly unsafe struct Q40Decoder<TVec> : IBlockDecoder<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {
@@ -136,11 +136,10 @@ internal readonly unsafe struct Q40Decoder<TVec> : IBlockDecoder<TVec>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Decode(byte* block, out TVec low, out TVec high)
     {
-        float scale = Simd16Parts.Half(*(ushort*)block);
-        TVec scales = TVec.Broadcast(scale), offsets = TVec.Broadcast(-8f * scale);
+        TVec scales = TVec.Broadcast(Simd16Parts.Half(*(ushort*)block)), offsets = TVec.Broadcast(-0f);
         Vector128<byte> packed = Vector128.Load(block + 2);
-        low = TVec.LowNibbles(packed, scales, offsets);
-        high = TVec.HighNibbles(packed, scales, offsets);
+        low = TVec.LowNibbles(packed, -8, scales, offsets);
+        high = TVec.HighNibbles(packed, -8, scales, offsets);
     }
 
     public static float One(byte* row, int index) => throw new NotSupportedException("Q4_0 comes in blocks of 32");
@@ -158,8 +157,8 @@ internal readonly unsafe struct Q41Decoder<TVec> : IBlockDecoder<TVec>
         TVec scales = TVec.Broadcast(Simd16Parts.Half(*(ushort*)block));
         TVec offsets = TVec.Broadcast(Simd16Parts.Half(*(ushort*)(block + 2)));
         Vector128<byte> packed = Vector128.Load(block + 4);
-        low = TVec.LowNibbles(packed, scales, offsets);
-        high = TVec.HighNibbles(packed, scales, offsets);
+        low = TVec.LowNibbles(packed, 0, scales, offsets);
+        high = TVec.HighNibbles(packed, 0, scales, offsets);
     }
 
     public static float One(byte* row, int index) => throw new NotSupportedException("Q4_1 comes in blocks of 32");

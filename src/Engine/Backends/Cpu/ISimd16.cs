@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
@@ -37,11 +38,11 @@ internal unsafe interface ISimd16<T>
     /// <summary>16 signed bytes as floats.</summary>
     static abstract T FromSBytes(Vector128<sbyte> values);
 
-    /// <summary>fma(low nibble of byte i, scale, offset) in lane i.</summary>
-    static abstract T LowNibbles(Vector128<byte> packed, T scale, T offset);
+    /// <summary>fma(low nibble of byte i + bias, scale, offset) in lane i.</summary>
+    static abstract T LowNibbles(Vector128<byte> packed, sbyte bias, T scale, T offset);
 
-    /// <summary>fma(high nibble of byte i, scale, offset) in lane i.</summary>
-    static abstract T HighNibbles(Vector128<byte> packed, T scale, T offset);
+    /// <summary>fma(high nibble of byte i + bias, scale, offset) in lane i.</summary>
+    static abstract T HighNibbles(Vector128<byte> packed, sbyte bias, T scale, T offset);
 
     /// <summary>a * b + c with one rounding.</summary>
     static abstract T Fma(T a, T b, T c);
@@ -104,6 +105,7 @@ internal static class Simd16Parts
     public const uint FloatSpecial = 0x7f80_0000;
 
     /// <summary>An IEEE half's value.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Half(ushort bits)
     {
         uint shifted = ((uint)(short)bits << 13) & HalfMask;

@@ -25,10 +25,10 @@ internal static unsafe class KQuantDecoders
                 TVec scales1 = TVec.Broadcast(scale), offsets1 = TVec.Broadcast(offset);
                 Vector128<byte> a = Vector128.Load(row + 16 + (32 * j)), b = Vector128.Load(row + 32 + (32 * j));
                 float* to = destination + i + (64 * j);
-                TVec.Store(TVec.LowNibbles(a, scales0, offsets0), to);
-                TVec.Store(TVec.LowNibbles(b, scales0, offsets0), to + 16);
-                TVec.Store(TVec.HighNibbles(a, scales1, offsets1), to + 32);
-                TVec.Store(TVec.HighNibbles(b, scales1, offsets1), to + 48);
+                TVec.Store(TVec.LowNibbles(a, 0, scales0, offsets0), to);
+                TVec.Store(TVec.LowNibbles(b, 0, scales0, offsets0), to + 16);
+                TVec.Store(TVec.HighNibbles(a, 0, scales1, offsets1), to + 32);
+                TVec.Store(TVec.HighNibbles(b, 0, scales1, offsets1), to + 48);
             }
         }
     }

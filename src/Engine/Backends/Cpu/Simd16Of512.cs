@@ -52,12 +52,12 @@ internal readonly unsafe struct Simd16Of512 : ISimd16<Simd16Of512>
 
     // A nibble has sixteen values: they are computed once and looked up, which saves the masks and conversions.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of512 LowNibbles(Vector128<byte> packed, Simd16Of512 scale, Simd16Of512 offset) =>
-        new(Avx512F.PermuteVar16x32(NibbleTable(scale, offset), Avx512F.ConvertToVector512Int32(packed)));
+    public static Simd16Of512 LowNibbles(Vector128<byte> packed, sbyte bias, Simd16Of512 scale, Simd16Of512 offset) =>
+        new(Avx512F.PermuteVar16x32(NibbleTable(bias, scale, offset), Avx512F.ConvertToVector512Int32(packed)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of512 HighNibbles(Vector128<byte> packed, Simd16Of512 scale, Simd16Of512 offset) =>
-        new(Avx512F.PermuteVar16x32(NibbleTable(scale, offset), Vector512.ShiftRightLogical(Avx512F.ConvertToVector512Int32(packed), 4)));
+    public static Simd16Of512 HighNibbles(Vector128<byte> packed, sbyte bias, Simd16Of512 scale, Simd16Of512 offset) =>
+        new(Avx512F.PermuteVar16x32(NibbleTable(bias, scale, offset), Vector512.ShiftRightLogical(Avx512F.ConvertToVector512Int32(packed), 4)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of512 Fma(Simd16Of512 a, Simd16Of512 b, Simd16Of512 c) => new(Vector512.FusedMultiplyAdd(a._v, b._v, c._v));
@@ -111,6 +111,6 @@ internal readonly unsafe struct Simd16Of512 : ISimd16<Simd16Of512>
     public static bool AnyEqual(Simd16Of512 a, Simd16Of512 b) => Vector512.EqualsAny(a._v, b._v);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> NibbleTable(Simd16Of512 scale, Simd16Of512 offset) => Vector512.FusedMultiplyAdd(
-        Vector512.Create(0f, 1f, 2f, 3f, 4f, 5f, 6f, 7f, 8f, 9f, 10f, 11f, 12f, 13f, 14f, 15f), scale._v, offset._v);
+    private static Vector512<float> NibbleTable(sbyte bias, Simd16Of512 scale, Simd16Of512 offset) => Vector512.FusedMultiplyAdd(
+        Vector512.Create(0f, 1f, 2f, 3f, 4f, 5f, 6f, 7f, 8f, 9f, 10f, 11f, 12f, 13f, 14f, 15f) + Vector512.Create((float)bias), scale._v, offset._v);
 }

@@ -77,23 +77,23 @@ internal unsafe struct Simd16Scalar : ISimd16<Simd16Scalar>
         return result;
     }
 
-    public static Simd16Scalar LowNibbles(Vector128<byte> packed, Simd16Scalar scale, Simd16Scalar offset)
+    public static Simd16Scalar LowNibbles(Vector128<byte> packed, sbyte bias, Simd16Scalar scale, Simd16Scalar offset)
     {
         Simd16Scalar result = default;
         for (int i = 0; i < 16; i++)
         {
-            result._lanes[i] = MathF.FusedMultiplyAdd(packed.GetElement(i) & 15, scale._lanes[i], offset._lanes[i]);
+            result._lanes[i] = MathF.FusedMultiplyAdd((packed.GetElement(i) & 15) + bias, scale._lanes[i], offset._lanes[i]);
         }
 
         return result;
     }
 
-    public static Simd16Scalar HighNibbles(Vector128<byte> packed, Simd16Scalar scale, Simd16Scalar offset)
+    public static Simd16Scalar HighNibbles(Vector128<byte> packed, sbyte bias, Simd16Scalar scale, Simd16Scalar offset)
     {
         Simd16Scalar result = default;
         for (int i = 0; i < 16; i++)
         {
-            result._lanes[i] = MathF.FusedMultiplyAdd(packed.GetElement(i) >> 4, scale._lanes[i], offset._lanes[i]);
+            result._lanes[i] = MathF.FusedMultiplyAdd((packed.GetElement(i) >> 4) + bias, scale._lanes[i], offset._lanes[i]);
         }
 
         return result;

@@ -30,7 +30,7 @@ internal static class Filters
         ["int"] = ToInteger,
         ["float"] = (_, v, a) => Values.AsNumber(v)
             ?? (v is TemplateText t && double.TryParse(t.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var real) ? real : Given(a.Bind("default")[0]) ?? 0.0),
-        ["abs"] = (_, v, a) => v is double real ? Math.Abs(real) : Math.Abs(Math.Max(Integer(v, a), -long.MaxValue)),
+        ["abs"] = (_, v, a) => v is double real ? (object)Math.Abs(real) : Math.Abs(Math.Max(Integer(v, a), -long.MaxValue)),
         ["round"] = Round,
         ["map"] = ListFilters.Map,
         ["select"] = (i, v, a) => ListFilters.Select(i, v, a, byAttribute: false, keep: true),

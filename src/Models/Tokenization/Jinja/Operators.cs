@@ -122,13 +122,13 @@ internal static class Operators
 
         return op switch
         {
-            "+" => checked(left + right),
+            "+" => (object)checked(left + right),
             "-" => checked(left - right),
             "*" => checked(left * right),
             "/" => (double)left / right,
             "//" => checked(left / right) - (left % right != 0 && left < 0 != right < 0 ? 1 : 0),
             "%" => right == -1 ? 0L : (left % right + right) % right,
-            _ => right < 0 ? Math.Pow(left, right) : Power(left, right),
+            _ => right < 0 ? Math.Pow(left, right) : (object)Power(left, right),
         };
     }
 

@@ -246,18 +246,18 @@ internal static class Values
             return value > 0 ? "inf" : "-inf";
         }
 
-        var scientific = value.ToString("E16", CultureInfo.InvariantCulture);
-        var exponent = value == 0 ? 0 : int.Parse(scientific.AsSpan(scientific.IndexOf('E', StringComparison.Ordinal) + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+        // Both write the shortest digits that give the value back; Python turns to the scientific form later.
         var text = value.ToString("R", CultureInfo.InvariantCulture);
-        if (exponent is >= -4 and < 16)
+        var mark = text.IndexOf('E', StringComparison.Ordinal);
+        if (mark < 0)
         {
-            // The runtime turns to scientific form earlier than Python.
-            text = text.Contains('E', StringComparison.Ordinal) ? decimal.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture) : text;
             return text.Contains('.', StringComparison.Ordinal) ? text : text + ".0";
         }
 
-        var mantissa = text.Contains('E', StringComparison.Ordinal) ? text[..text.IndexOf('E', StringComparison.Ordinal)] : text;
-        return $"{mantissa}e{(exponent < 0 ? "-" : "+")}{Math.Abs(exponent):00}";
+        var exponent = int.Parse(text.AsSpan(mark + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+        return exponent is >= -4 and < 16
+            ? decimal.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture).ToString("0.0###############################", CultureInfo.InvariantCulture)
+            : $"{text[..mark]}e{(exponent < 0 ? "-" : "+")}{Math.Abs(exponent):00}";
     }
 
     /// <summary>Fails before deep nesting exhausts the stack.</summary>

@@ -1,0 +1,173 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Models;
+using Xunit;
+
+namespace LowLevelSpec.Engine.Tests.Backends;
+
+/// <summary>MatMul and Embed against f64 over the plainly decoded weights.</summary>
+public abstract class MatMulTests<TFactory> : BackendTest<TFactory>
+    where TFactory : IBackendFactory, new()
+{
+    [Theory]
+    [MemberData(nameof(TestData.AllTypes), MemberType = typeof(TestData))]
+    public void Matches_f64(TensorType type)
+    {
+        using Bench bench = Start();
+        int block = type.BlockElements();
+        int[] columns = block == 1 ? [1, 10, 15, 16, 17, 31, 32, 42, 72, 96, 378] : [block, 3 * block];
+        int seed = 1;
+        foreach (int k in columns)
+        {
+            foreach (int outputs in (int[])[1, 4, 7, 18, 37])
+            {
+                foreach (int n in (int[])[1, 2, 3, 6, 13])
+                {
+                    Check(bench, type, n, k, outputs, seed++, bias: seed % 3 == 0, accumulate: seed % 4 == 1);
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TestData.AllTypes), MemberType = typeof(TestData))]
+    public void Interleaved_heads_are_undone(TensorType type)
+    {
+        using Bench bench = Start();
+        int k = Math.Max(64, type.BlockElements()), heads = 3, headSize = 10, outputs = heads * headSize;
+        (Weight weight, float[] stored) = bench.Weight(type, outputs, k, 5, heads);
+        float[] logical = new float[stored.Length];
+        for (int h = 0; h < heads; h++)
+        {
+            for (int i = 0; i < headSize / 2; i++)
+            {
+                for (int half = 0; half < 2; half++)
+                {
+                    int to = (h * headSize) + (half * headSize / 2) + i, from = (h * headSize) + (2 * i) + half;
+                    stored.AsSpan(from * k, k).CopyTo(logical.AsSpan(to * k));
+                }
+            }
+        }
+
+        foreach (int n in (int[])[1, 5])
+        {
+            float[] x = Bench.Values(n * k, 6);
+            Matrix output = bench.Matrix(n, outputs);
+            bench.Backend.MatMul(weight, bench.Matrix(n, k, x), output);
+            CheckResult(logical, x, null, null, bench.Read(output), n, k, outputs, $"{type} interleaved");
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(TestData.AllTypes), MemberType = typeof(TestData))]
+    public void Embedding_rows_are_the_decoded_values_exactly(TensorType type)
+    {
+        using Bench bench = Start();
+        foreach (int columns in type.BlockElements() == 1 ? (int[])[1, 15, 16, 42, 100] : [type.BlockElements(), 2 * type.BlockElements()])
+        {
+            (Weight table, float[] values) = bench.Weight(type, 9, columns, columns);
+            int[] tokens = [8, 0, 3, 3];
+            Matrix output = bench.Matrix(tokens.Length, columns);
+            bench.Backend.Embed(table, tokens, output);
+            float[] expected = [.. tokens.SelectMany(t => values.AsSpan(t * columns, columns).ToArray())];
+            Compare.SameBits(expected, bench.Read(output), $"{type} x {columns}");
+        }
+    }
+
+    [Fact]
+    public void Halves_of_every_kind_decode_exactly()
+    {
+        // All 65536 halves: zeros, subnormals, infinities; NaN stay NaN.
+        using Bench bench = Start();
+        byte[] bytes = new byte[65536 * 2];
+        for (int i = 0; i < 65536; i++)
+        {
+            BitConverter.TryWriteBytes(bytes.AsSpan(2 * i), (ushort)i);
+        }
+
+        Weight table = bench.Load(TensorType.F16, bytes, [64, 1024]);
+        Matrix output = bench.Matrix(64, 1024);
+        bench.Backend.Embed(table, [.. Enumerable.Range(0, 64)], output);
+        float[] actual = bench.Read(output);
+        for (int i = 0; i < 65536; i++)
+        {
+            float expected = (float)BitConverter.UInt16BitsToHalf((ushort)i);
+            Assert.Equal(float.IsNaN(expected), float.IsNaN(actual[i]));
+            Assert.True(float.IsNaN(expected) || BitConverter.SingleToInt32Bits(expected) == BitConverter.SingleToInt32Bits(actual[i]), $"half {i:x4}");
+        }
+    }
+
+    [Fact]
+    public void Writes_only_its_output()
+    {
+        using Bench bench = Start();
+        (Weight weight, _) = bench.Weight(TensorType.F32, 7, 42, 1);
+        Matrix whole = bench.Matrix(5, 20, [.. Enumerable.Repeat(7f, 100)], gap: 0);
+        bench.Backend.MatMul(weight, bench.Random(3, 42, 2), whole.Slice(1, 3).SliceColumns(4, 7));
+        float[] after = bench.Read(whole);
+        for (int i = 0; i < after.Length; i++)
+        {
+            bool inside = i / 20 is >= 1 and < 4 && i % 20 is >= 4 and < 11;
+            Assert.Equal(!inside, after[i] == 7f);
+        }
+    }
+
+    [Fact]
+    public void No_rows_are_nothing_to_do()
+    {
+        using Bench bench = Start();
+        (Weight weight, _) = bench.Weight(TensorType.Q8_0, 7, 64, 1);
+        bench.Backend.MatMul(weight, bench.Matrix(0, 64), bench.Matrix(0, 7));
+        bench.Backend.Embed(weight, [], bench.Matrix(0, 64));
+    }
+
+    [Fact]
+    public void Mismatches_are_refused()
+    {
+        using Bench bench = Start();
+        (Weight weight, _) = bench.Weight(TensorType.F32, 7, 42, 1);
+        Matrix input = bench.Matrix(2, 42), output = bench.Matrix(2, 7);
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.MatMul(weight, bench.Matrix(2, 41), output));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.MatMul(weight, input, bench.Matrix(3, 7)));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.MatMul(weight, input, output, weight));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.MatMul(weight, input with { Offset = 100 }, output));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.MatMul(weight, input with { Offset = -1 }, output));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.MatMul(weight, input, output with { Stride = 6 }));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Embed(weight, [7], bench.Matrix(1, 42)));
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Embed(weight, [-1], bench.Matrix(1, 42)));
+    }
+
+    private static void Check(Bench bench, TensorType type, int n, int k, int outputs, int seed, bool bias, bool accumulate)
+    {
+        (Weight weight, float[] w) = bench.Weight(type, outputs, k, seed);
+        float[] x = Bench.Values(n * k, seed + 100), before = Bench.Values(n * outputs, seed + 200), b = Bench.Values(outputs, seed + 300);
+        Matrix output = bench.Matrix(n, outputs, before);
+        bench.Backend.MatMul(weight, bench.Matrix(n, k, x), output, bias ? bench.Vector(b) : null, accumulate);
+        CheckResult(w, x, bias ? b : null, accumulate ? before : null, bench.Read(output), n, k, outputs, $"{type} [{outputs}, {k}] x {n}");
+    }
+
+    private static void CheckResult(float[] w, float[] x, float[]? bias, float[]? before, float[] actual, int n, int k, int outputs, string what)
+    {
+        double[] expected = new double[n * outputs], tolerance = new double[n * outputs];
+        for (int r = 0; r < n; r++)
+        {
+            for (int o = 0; o < outputs; o++)
+            {
+                double sum = 0, magnitude = 0;
+                for (int i = 0; i < k; i++)
+                {
+                    double product = (double)w[(o * k) + i] * x[(r * k) + i];
+                    sum += product;
+                    magnitude += Math.Abs(product);
+                }
+
+                double b = bias is null ? 0 : bias[o], y = before is null ? 0 : before[(r * outputs) + o];
+                expected[(r * outputs) + o] = sum + b + y;
+
+                // k/16 roundings in a lane's chain, 4 in the tree over the lanes, one for the bias and one for the residual.
+                tolerance[(r * outputs) + o] = Compare.Unit * (((((k + 15) / 16) + 6) * magnitude) + (2 * Math.Abs(b)) + (2 * Math.Abs(y)));
+            }
+        }
+
+        Compare.Within(expected, tolerance, actual, what);
+    }
+}
