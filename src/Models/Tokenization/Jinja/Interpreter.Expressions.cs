@@ -300,7 +300,7 @@ internal sealed partial class Interpreter
         var items = new List<object?>();
         for (Int128 i = start; step > 0 ? i < stop : i > stop; i += step)
         {
-            _budget.Charge(1);
+            _budget.ChargeItems(1);
             items.Add((long)i);
         }
 
