@@ -54,15 +54,12 @@ public sealed class Tokenizer
         ArgumentException.ThrowIfNullOrEmpty(modelPath);
         if (modelPath.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
         {
-            return GgufMetadataReader is { } read ? GgufTokenizer.TryCreate(modelPath, read(modelPath)) : null;
+            return ReadGgufMetadata(modelPath) is { } metadata ? FromGgufMetadata(modelPath, metadata) : null;
         }
 
         var folder = Directory.Exists(modelPath) ? modelPath : Path.GetDirectoryName(Path.GetFullPath(modelPath));
         return folder is not null && File.Exists(Path.Combine(folder, TokenizerFolder.TokenizerFile)) ? TokenizerFolder.Open(folder) : null;
     }
-
-    /// <summary>Reads a GGUF file's metadata: strings as string, arrays as typed arrays, numbers as their own types.</summary>
-    internal static Func<string, IReadOnlyDictionary<string, object>>? GgufMetadataReader { get; set; } // GGUF: set this to path => GgufFile.Open(path).Metadata
 
     /// <summary>The tokenizer that a GGUF file's metadata describe, or null where they describe none.</summary>
     /// <exception cref="ModelFileException">The metadata are unusable.</exception>
@@ -134,6 +131,9 @@ public sealed class Tokenizer
 
         return System.Text.Unicode.Utf8.IsValid(_bytes[id]) ? _texts[id] = Encoding.UTF8.GetString(_bytes[id] ?? []) : null;
     }
+
+    // The one line that connects the GGUF reader: => GgufFile.Open(path).Metadata
+    private static IReadOnlyDictionary<string, object>? ReadGgufMetadata(string path) => null;
 
     private Jinja.TemplateText Render(IReadOnlyList<ChatMessage> messages, bool addGenerationPrompt)
     {
