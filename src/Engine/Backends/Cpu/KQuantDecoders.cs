@@ -14,15 +14,14 @@ internal static unsafe class KQuantDecoders
     public static void Q4<TVec>(byte* row, float* destination, int columns)
         where TVec : unmanaged, ISimd16<TVec>
     {
+        float* scales = stackalloc float[32], offsets = scales + 24;
         for (int i = 0; i < columns; i += 256, row += 144)
         {
-            float d = Simd16Parts.Half(*(ushort*)row), m = Simd16Parts.Half(*(ushort*)(row + 2));
+            ScalesAndOffsets<TVec>(row, scales);
             for (int j = 0; j < 4; j++)
             {
-                ScaleAndMinimum(row + 4, 2 * j, d, m, out float scale, out float offset);
-                TVec scales0 = TVec.Broadcast(scale), offsets0 = TVec.Broadcast(offset);
-                ScaleAndMinimum(row + 4, (2 * j) + 1, d, m, out scale, out offset);
-                TVec scales1 = TVec.Broadcast(scale), offsets1 = TVec.Broadcast(offset);
+                TVec scales0 = TVec.Broadcast(scales[2 * j]), offsets0 = TVec.Broadcast(offsets[2 * j]);
+                TVec scales1 = TVec.Broadcast(scales[(2 * j) + 1]), offsets1 = TVec.Broadcast(offsets[(2 * j) + 1]);
                 Vector128<byte> a = Vector128.Load(row + 16 + (32 * j)), b = Vector128.Load(row + 32 + (32 * j));
                 float* to = destination + i + (64 * j);
                 TVec.Store(TVec.LowNibbles(a, 0, scales0, offsets0), to);
@@ -39,29 +38,28 @@ internal static unsafe class KQuantDecoders
         where TVec : unmanaged, ISimd16<TVec>
     {
         Vector128<byte> low = Vector128.Create((byte)15), fifth = Vector128.Create((byte)16);
+        float* scales = stackalloc float[32], offsets = scales + 24;
         for (int i = 0; i < columns; i += 256, row += 176)
         {
-            float d = Simd16Parts.Half(*(ushort*)row), m = Simd16Parts.Half(*(ushort*)(row + 2));
+            ScalesAndOffsets<TVec>(row, scales);
             Vector128<byte> bits0 = Vector128.Load(row + 16), bits1 = Vector128.Load(row + 32);
-            for (int block = 0; block < 8; block++)
+            for (int pair = 0; pair < 4; pair++)
             {
-                ScaleAndMinimum(row + 4, block, d, m, out float scale, out float offset);
-                TVec scales = TVec.Broadcast(scale), offsets = TVec.Broadcast(offset);
-                Vector128<byte> a = Vector128.Load(row + 48 + (32 * (block / 2))), b = Vector128.Load(row + 64 + (32 * (block / 2)));
-                if ((block & 1) != 0)
-                {
-                    a = Vector128.ShiftRightLogical(a, 4);
-                    b = Vector128.ShiftRightLogical(b, 4);
-                }
+                Vector128<byte> a = Vector128.Load(row + 48 + (32 * pair)), b = Vector128.Load(row + 64 + (32 * pair));
+                float* to = destination + i + (64 * pair);
 
-                // Bit `block` of each byte, moved to bit 4.
-                Vector128<byte> up0 = block <= 4 ? Vector128.ShiftLeft(bits0, 4 - block) : Vector128.ShiftRightLogical(bits0, block - 4);
-                Vector128<byte> up1 = block <= 4 ? Vector128.ShiftLeft(bits1, 4 - block) : Vector128.ShiftRightLogical(bits1, block - 4);
-                a = (a & low) | (up0 & fifth);
-                b = (b & low) | (up1 & fifth);
-                float* to = destination + i + (32 * block);
-                TVec.Store(TVec.Fma(TVec.FromSBytes(a.AsSByte()), scales, offsets), to);
-                TVec.Store(TVec.Fma(TVec.FromSBytes(b.AsSByte()), scales, offsets), to + 16);
+                // Bits 2 * pair and 2 * pair + 1 of each byte, moved to bit 4.
+                TVec scale = TVec.Broadcast(scales[2 * pair]), offset = TVec.Broadcast(offsets[2 * pair]);
+                TVec.Store(TVec.Fma(TVec.FromSBytes(((a & low) | (Vector128.ShiftLeft(bits0, 4) & fifth)).AsSByte()), scale, offset), to);
+                TVec.Store(TVec.Fma(TVec.FromSBytes(((b & low) | (Vector128.ShiftLeft(bits1, 4) & fifth)).AsSByte()), scale, offset), to + 16);
+                a = Vector128.ShiftRightLogical(a, 4) | (Vector128.ShiftLeft(bits0, 3) & fifth);
+                b = Vector128.ShiftRightLogical(b, 4) | (Vector128.ShiftLeft(bits1, 3) & fifth);
+                scale = TVec.Broadcast(scales[(2 * pair) + 1]);
+                offset = TVec.Broadcast(offsets[(2 * pair) + 1]);
+                TVec.Store(TVec.Fma(TVec.FromSBytes(a.AsSByte()), scale, offset), to + 32);
+                TVec.Store(TVec.Fma(TVec.FromSBytes(b.AsSByte()), scale, offset), to + 48);
+                bits0 = Vector128.ShiftRightLogical(bits0, 2);
+                bits1 = Vector128.ShiftRightLogical(bits1, 2);
             }
         }
     }
@@ -76,10 +74,11 @@ internal static unsafe class KQuantDecoders
     {
         Vector128<byte> low = Vector128.Create((byte)15), pair = Vector128.Create((byte)0x30);
         Vector128<sbyte> middle = Vector128.Create((sbyte)32);
+        float* scales = stackalloc float[16];
         for (int i = 0; i < columns; i += 256, row += 210)
         {
-            float d = Simd16Parts.Half(*(ushort*)(row + 208));
-            sbyte* scales = (sbyte*)row + 192;
+            TVec d = TVec.Broadcast(Simd16Parts.Half(*(ushort*)(row + 208)));
+            TVec.Store(TVec.Multiply(TVec.FromSBytes(Vector128.Load((sbyte*)row + 192)), d), scales);
             for (int half = 0; half < 2; half++)
             {
                 for (int part = 0; part < 2; part++)
@@ -88,11 +87,11 @@ internal static unsafe class KQuantDecoders
                     Vector128<byte> second = Vector128.Load(row + (64 * half) + 32 + (16 * part));
                     Vector128<byte> upper = Vector128.Load(row + 128 + (32 * half) + (16 * part));
                     float* to = destination + i + (128 * half) + (16 * part);
-                    sbyte* s = scales + (8 * half) + part;
-                    Put(to, d * s[0], (first & low) | (Vector128.ShiftLeft(upper, 4) & pair), middle);
-                    Put(to + 32, d * s[2], (second & low) | (Vector128.ShiftLeft(upper, 2) & pair), middle);
-                    Put(to + 64, d * s[4], Vector128.ShiftRightLogical(first, 4) | (upper & pair), middle);
-                    Put(to + 96, d * s[6], Vector128.ShiftRightLogical(second, 4) | (Vector128.ShiftRightLogical(upper, 2) & pair), middle);
+                    float* s = scales + (8 * half) + part;
+                    Put(to, s[0], (first & low) | (Vector128.ShiftLeft(upper, 4) & pair), middle);
+                    Put(to + 32, s[2], (second & low) | (Vector128.ShiftLeft(upper, 2) & pair), middle);
+                    Put(to + 64, s[4], Vector128.ShiftRightLogical(first, 4) | (upper & pair), middle);
+                    Put(to + 96, s[6], Vector128.ShiftRightLogical(second, 4) | (Vector128.ShiftRightLogical(upper, 2) & pair), middle);
                 }
             }
         }
@@ -102,23 +101,22 @@ internal static unsafe class KQuantDecoders
             TVec.Store(TVec.Multiply(TVec.FromSBytes(quants.AsSByte() - middle), TVec.Broadcast(scale)), to);
     }
 
-    /// <summary>d*s and -(m*t) of block <paramref name="index"/>; both exact.</summary>
+    /// <summary>
+    /// d*s of the 8 blocks in floats 0..7 and -(m*t) in floats 24..31, all exact. Packed are the first four s and t in the low six
+    /// bits of bytes 0..3 and 4..7; of the others the low nibbles lie in bytes 8..11 (s low, t high), the upper bits atop the first.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void ScaleAndMinimum(byte* packed, int index, float d, float m, out float scale, out float offset)
+    private static void ScalesAndOffsets<TVec>(byte* block, float* result)
+        where TVec : unmanaged, ISimd16<TVec>
     {
-        int s, t;
-        if (index < 4)
-        {
-            s = packed[index] & 63;
-            t = packed[index + 4] & 63;
-        }
-        else
-        {
-            s = (packed[index + 4] & 15) | ((packed[index - 4] >> 6) << 4);
-            t = (packed[index + 4] >> 4) | ((packed[index] >> 6) << 4);
-        }
-
-        scale = d * s;
-        offset = -(m * t);
+        uint s = *(uint*)(block + 4), t = *(uint*)(block + 8), rest = *(uint*)(block + 12);
+        Vector128<uint> both = Vector128.Create(
+            s & 0x3f3f3f3f,
+            (rest & 0x0f0f0f0f) | ((s & 0xc0c0c0c0) >> 2),
+            t & 0x3f3f3f3f,
+            ((rest >> 4) & 0x0f0f0f0f) | ((t & 0xc0c0c0c0) >> 2));
+        TVec values = TVec.FromSBytes(both.AsSByte());
+        TVec.Store(TVec.Multiply(values, TVec.Broadcast(Simd16Parts.Half(*(ushort*)block))), result);
+        TVec.Store(TVec.Multiply(values, TVec.Broadcast(-Simd16Parts.Half(*(ushort*)(block + 2)))), result + 16);
     }
 }

@@ -50,7 +50,10 @@ internal unsafe struct MatMulJob
     /// <summary>Whether the product is added to the output.</summary>
     public bool Accumulate;
 
-    /// <summary>Outputs per item, a multiple of <see cref="MatMulKernels{TVec}.DecodedRows"/>.</summary>
+    /// <summary>Weight rows decoded at a time: 4 to <see cref="MatMulKernels{TVec}.MostDecodedRows"/>, a multiple of 4.</summary>
+    public int DecodedRows;
+
+    /// <summary>Outputs per item, a multiple of <see cref="DecodedRows"/>.</summary>
     public int OutputsPerItem;
 
     /// <summary>Input rows per item.</summary>
@@ -116,8 +119,8 @@ internal static unsafe class MatMulKernels<TVec>
     // stream, which is asked for this far ahead. Asking beyond the end of the mapping does no harm.
     private const int PrefetchDistance = 8192;
 
-    /// <summary>Weight rows that <see cref="Tiled"/> decodes at a time.</summary>
-    public const int DecodedRows = 16;
+    /// <summary>Most weight rows that <see cref="Tiled"/> decodes at a time.</summary>
+    public const int MostDecodedRows = 16;
 
     /// <summary>The kernel for one input row that decodes in registers; null where the type has none.</summary>
     public static delegate*<void*, int, int, void> SingleRow(TensorType type) => type switch
@@ -132,10 +135,10 @@ internal static unsafe class MatMulKernels<TVec>
     };
 
     /// <summary>Bytes of working memory that <see cref="Tiled"/> needs per thread.</summary>
-    public static long TiledScratch(int columns) => ((long)DecodedRows * SimdMath.PadLanes(columns) * sizeof(float)) + 1024;
+    public static long TiledScratch(int columns) => ((long)MostDecodedRows * SimdMath.PadLanes(columns) * sizeof(float)) + 1024;
 
     /// <summary>
-    /// Any number of rows: decodes <see cref="DecodedRows"/> weight rows to f32 once, then multiplies them with all rows of the
+    /// Any number of rows: decodes <see cref="MatMulJob.DecodedRows"/> weight rows to f32 once, then multiplies them with all rows of the
     /// item, a register tile at a time.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -148,10 +151,11 @@ internal static unsafe class MatMulKernels<TVec>
         int length = SimdMath.PadLanes(job->Columns), padding = length - job->Columns;
         float* sums = (float*)(job->Scratch + (thread * job->ScratchStride));
         float* decoded = sums + 256;
-        float** rows = stackalloc float*[DecodedRows];
-        for (; output < endOutput; output += DecodedRows)
+        float** rows = stackalloc float*[MostDecodedRows];
+        int decodedRows = job->DecodedRows;
+        for (; output < endOutput; output += decodedRows)
         {
-            int count = (Math.Min(DecodedRows, endOutput - output) + 3) & ~3;
+            int count = (Math.Min(decodedRows, endOutput - output) + 3) & ~3;
             for (int i = 0; i < count; i++)
             {
                 byte* stored = job->WeightRow(output + i);
@@ -171,8 +175,8 @@ internal static unsafe class MatMulKernels<TVec>
 
             // The next rows travel while these are multiplied: a share of their cache lines is asked for at every register tile.
             int tiles = (endRow - firstRow + TVec.RowTile - 1) / TVec.RowTile;
-            byte* next = output + DecodedRows < endOutput ? job->WeightRow(output + DecodedRows) : null;
-            long nextBytes = next is null ? 0 : Math.Min(DecodedRows, endOutput - output - DecodedRows) * job->RowBytes;
+            byte* next = output + decodedRows < endOutput ? job->WeightRow(output + decodedRows) : null;
+            long nextBytes = next is null ? 0 : Math.Min(decodedRows, endOutput - output - decodedRows) * job->RowBytes;
             long share = ((nextBytes / (tiles * (count / 4))) + 127) & ~63L;
             for (int tile = 0, row = firstRow; tile < tiles; tile++)
             {
