@@ -131,6 +131,9 @@ internal static unsafe class MatMulKernels<TVec>
         TensorType.Q8_0 => &Single<Q80Decoder<TVec>>,
         TensorType.Q4_0 => &Single<Q40Decoder<TVec>>,
         TensorType.Q4_1 => &Single<Q41Decoder<TVec>>,
+        TensorType.Q4_K => &SingleSuper<Q4KDecoder<TVec>>,
+        TensorType.Q5_K => &SingleSuper<Q5KDecoder<TVec>>,
+        TensorType.Q6_K => &SingleSuper<Q6KDecoder<TVec>>,
         _ => null,
     };
 
@@ -233,6 +236,54 @@ internal static unsafe class MatMulKernels<TVec>
             TVec.Sum4(a, b, c, d).Store(sums);
             job->Put(sums, 0, output);
         }
+    }
+
+    /// <summary>One row against super-blocks, likewise.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SingleSuper<TDecoder>(void* pointer, int thread, int item)
+        where TDecoder : ISuperBlockDecoder<TVec>
+    {
+        MatMulJob* job = (MatMulJob*)pointer;
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        float* sums = stackalloc float[4];
+        float* factors = stackalloc float[4 * 32];
+        for (; output < end; output += 4)
+        {
+            byte* w0 = job->WeightRow(output), w1 = job->WeightRow(output + 1);
+            byte* w2 = job->WeightRow(output + 2), w3 = job->WeightRow(output + 3);
+            float* x = job->Input, stop = x + job->Columns;
+            TVec a = TVec.Zero, b = TVec.Zero, c = TVec.Zero, d = TVec.Zero;
+            nint at = 0;
+            for (; x < stop; at += TDecoder.BlockBytes)
+            {
+                TDecoder.Prepare(w0 + at, factors);
+                TDecoder.Prepare(w1 + at, factors + 32);
+                TDecoder.Prepare(w2 + at, factors + 64);
+                TDecoder.Prepare(w3 + at, factors + 96);
+                for (int quarter = 0; quarter < 4; quarter++, x += 64)
+                {
+                    PrefetchBlocks(w0 + (4 * at) + (quarter * TDecoder.BlockBytes) + PrefetchDistance, TDecoder.BlockBytes);
+                    a = Add64<TDecoder>(w0 + at, factors, quarter, x, a);
+                    b = Add64<TDecoder>(w1 + at, factors + 32, quarter, x, b);
+                    c = Add64<TDecoder>(w2 + at, factors + 64, quarter, x, c);
+                    d = Add64<TDecoder>(w3 + at, factors + 96, quarter, x, d);
+                }
+            }
+
+            TVec.Sum4(a, b, c, d).Store(sums);
+            job->Put(sums, 0, output);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVec Add64<TDecoder>(byte* block, float* factors, int quarter, float* x, TVec sum)
+        where TDecoder : ISuperBlockDecoder<TVec>
+    {
+        TDecoder.Decode(block, factors, quarter, out TVec a, out TVec b, out TVec c, out TVec d);
+        sum = TVec.Fma(a, TVec.Load(x), sum);
+        sum = TVec.Fma(b, TVec.Load(x + 16), sum);
+        sum = TVec.Fma(c, TVec.Load(x + 32), sum);
+        return TVec.Fma(d, TVec.Load(x + 48), sum);
     }
 
     /// <summary>Asks for the cache lines of <paramref name="bytes"/> bytes, a constant up to 512.</summary>
