@@ -21,8 +21,11 @@ internal sealed class LoopRecorder
 
     private bool _verifying;
 
-    private LoopRecorder(Generation generation, LanguageModel model, TreeSettings tree)
+    private readonly Action<string, Matrix>? _tamper;
+
+    private LoopRecorder(Generation generation, LanguageModel model, TreeSettings tree, Action<string, Matrix>? tamper)
     {
+        _tamper = tamper;
         (_generation, _recording) = (generation, new Recording(model.Backend));
         (_layers, _logitRows) = (model.Config.Layers, tree.TotalTokens + 1);
         generation.Session.Trace = DrafterStage;
@@ -31,8 +34,11 @@ internal sealed class LoopRecorder
         generation.Pass.TraceRows = TargetRows;
     }
 
-    /// <summary>Runs <paramref name="cycles"/> cycles and returns all stages under the golden files' names.</summary>
-    public static SortedDictionary<string, GoldenTensor> Run(LanguageModel model, Drafter drafter, int[] prompt, TreeSettings tree, int cycles)
+    /// <summary>
+    /// Runs <paramref name="cycles"/> cycles and returns all stages under the golden files' names. Tests change a drafter's stage before it is recorded and
+    /// used: <paramref name="tamper"/> gets its name, e.g. "cycle1.draft.2.logits".
+    /// </summary>
+    public static SortedDictionary<string, GoldenTensor> Run(LanguageModel model, Drafter drafter, int[] prompt, TreeSettings tree, int cycles, Action<string, Matrix>? tamper = null)
     {
         GenerationRequest request = new()
         {
@@ -42,7 +48,7 @@ internal sealed class LoopRecorder
             MaxNewTokens = (cycles + 1) * (tree.Depth + 1),
         };
         using Generation generation = model.Begin(request);
-        LoopRecorder recorder = new(generation, model, tree);
+        LoopRecorder recorder = new(generation, model, tree, tamper);
         recorder.Run(prompt, cycles);
         return recorder._recording.Tensors();
     }
@@ -125,6 +131,7 @@ internal sealed class LoopRecorder
                 _recording.Append(_observing + stage, value);
                 break;
             default:
+                _tamper?.Invoke($"{_cycle}draft.{_step}.{stage}", value);
                 _recording.Append($"{_cycle}draft.{_step}.{stage}", value);
                 break;
         }

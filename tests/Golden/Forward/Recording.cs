@@ -6,14 +6,14 @@ namespace LowLevelSpec.Golden;
 internal sealed class Recording(IBackend backend)
 {
     private readonly SortedDictionary<string, GoldenTensor> _tensors = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, List<(int Prefix, int[] Single)>> _masks = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<MaskRow>> _masks = new(StringComparer.Ordinal);
 
-    /// <summary>Everything recorded. Masks get as many columns as the furthest row that is seen.</summary>
+    /// <summary>Everything recorded. Masks have a column for every cache row that is written or seen.</summary>
     public SortedDictionary<string, GoldenTensor> Tensors()
     {
-        foreach ((string name, List<(int Prefix, int[] Single)> rows) in _masks)
+        foreach ((string name, List<MaskRow> rows) in _masks)
         {
-            int columns = rows.Max(static r => Math.Max(r.Prefix, r.Single.Length == 0 ? 0 : r.Single.Max() + 1));
+            int columns = rows.Max(static r => r.Single.Append(r.Written).Append(r.Prefix - 1).Max() + 1);
             long[] mask = new long[rows.Count * columns];
             for (int i = 0; i < rows.Count; i++)
             {
@@ -71,14 +71,14 @@ internal sealed class Recording(IBackend backend)
     /// <summary>Appends which cache rows each row of a pass may attend to.</summary>
     public void AppendMask(string name, PassBatch batch)
     {
-        if (!_masks.TryGetValue(name, out List<(int Prefix, int[] Single)>? rows))
+        if (!_masks.TryGetValue(name, out List<MaskRow>? rows))
         {
             _masks.Add(name, rows = []);
         }
 
         for (int i = 0; i < batch.Count; i++)
         {
-            rows.Add((batch.Prefix[i], batch.Ancestors(i).ToArray()));
+            rows.Add(new MaskRow(batch.Prefix[i], batch.CacheRows[i], batch.Ancestors(i).ToArray()));
         }
     }
 
@@ -109,4 +109,7 @@ internal sealed class Recording(IBackend backend)
 
         return layers;
     }
+
+    /// <summary>What one row of a pass may attend to: leading rows and single ones; and the row it writes.</summary>
+    private sealed record MaskRow(int Prefix, int Written, int[] Single);
 }

@@ -34,8 +34,8 @@ internal static partial class TliChecks
                 continue;
             }
 
-            int layers = int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture);
-            string chain = match.Groups[2].Value;
+            int layers = int.Parse(match.Groups["layers"].ValueSpan, CultureInfo.InvariantCulture);
+            string chain = match.Groups["chain"].Value;
             Tolerance tolerance = Tolerances.TliLogits(layers);
             report.Run(folder.Name, tolerance.Name, $"{FileName} {name}", () =>
             {
@@ -48,6 +48,6 @@ internal static partial class TliChecks
         int[] Ids(string name) => tensors.TryGetValue(name, out GoldenTensor? ids) ? ids.Ids() : throw new InputException($"the file has no tensor '{name}'");
     }
 
-    [GeneratedRegex(@"^tli(\d+)\.(chain\.\d+)\.logits$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(@"^tli(?<layers>\d+)\.(?<chain>chain\.\d+)\.logits$", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Logits();
 }
