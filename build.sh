@@ -16,7 +16,7 @@ help() {
     cat <<'TEXT'
 usage: ./build.sh VERB [arguments]
 
-  demo           builds, then shows a model writing with speculation
+  demo           builds the CLI, then shows a model writing with speculation
   build          restores and builds everything; leaves a runnable out/llspec
   test           builds, then runs all tests; arguments go on to `dotnet test`
   bench          builds, then runs the benchmarks; arguments go on to them
@@ -72,7 +72,7 @@ compile() {
 
 # Leaves the CLI in out/cli and a launcher at out/llspec, which finds the runtime also where only ~/.dotnet has it.
 publish() {
-    run_dotnet publish src/Cli -c Release --no-build -o "$out/cli"
+    run_dotnet publish src/Cli -c Release -o "$out/cli" "$@" || return
     cat >"$out/llspec" <<'LAUNCHER'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
@@ -86,7 +86,7 @@ LAUNCHER
 
 build() {
     compile
-    publish
+    publish --no-build
 }
 
 # Runs all tests. The last line counts them over all projects; no summary is a failure, and so are zero tests.
@@ -141,17 +141,21 @@ bench() {
 pack() {
     find_dotnet
     rm -rf "$out/packages"
-    run_dotnet pack "$solution" -c Release -o "$out/packages"
+    local project
+    for project in Models Engine; do
+        run_dotnet pack "src/$project" -c Release -o "$out/packages"
+    done
     ls "$out/packages"
 }
 
-# Builds quietly (what went wrong is shown) and runs the CLI.
+# Builds the CLI alone, quietly (what went wrong is shown), and runs it.
 llspec() {
     local log
     mkdir -p "$out"
     log=$out/build.log
     say "building (log: out/build.log)"
-    build >"$log" 2>&1 || {
+    find_dotnet
+    publish >"$log" 2>&1 || {
         cat "$log" >&2
         die "the build failed"
     }

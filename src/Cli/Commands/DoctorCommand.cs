@@ -66,7 +66,7 @@ internal sealed class DoctorCommand : Command
 
         return new DoctorReport
         {
-            System = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}".ToString(),
+            System = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}",
             Runtime = RuntimeInformation.FrameworkDescription,
             Processor = ProcessorName(),
             CpuFeatures = new Dictionary<string, bool>(StringComparer.Ordinal)

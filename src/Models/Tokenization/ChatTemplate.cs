@@ -7,9 +7,11 @@ internal sealed class ChatTemplate(string path, string source, IReadOnlyDictiona
 {
     private const int MaxSourceLength = 1 << 20;
 
-    // A real conversation needs a few units per character; an endless loop reaches this within about a second.
-    private const long BaseUnits = 1L << 24;
-    private const long UnitsPerCharacter = 64;
+    // A real conversation needs about ten units per character and some hundreds per message; an endless loop reaches these limits
+    // within about a second and some hundred megabytes.
+    private const long BaseUnits = 1L << 22;
+    private const long UnitsPerMessage = 1L << 12;
+    private const long UnitsPerCharacter = 32;
 
     private readonly Lazy<IReadOnlyList<Statement>> _statements = new(() => Parse(path, source));
 
@@ -31,7 +33,7 @@ internal sealed class ChatTemplate(string path, string source, IReadOnlyDictiona
             dict.Items[TemplateText.Own("role")] = TemplateText.FromOutside(message.Role);
             dict.Items[TemplateText.Own("content")] = TemplateText.FromOutside(message.Content);
             list.Add(dict);
-            units += UnitsPerCharacter * (16 + message.Role.Length + message.Content.Length);
+            units += UnitsPerMessage + UnitsPerCharacter * (message.Role.Length + message.Content.Length);
         }
 
         var variables = namedTokens.Select(token => KeyValuePair.Create(token.Key, (object?)TemplateText.Own(token.Value))).Concat(

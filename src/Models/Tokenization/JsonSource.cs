@@ -22,8 +22,9 @@ internal readonly record struct JsonSource(string Path, string Key, JsonElement 
             // Duplicate keys are refused: which of them counts differs between readers.
             return JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
+            // InvalidOperationException: a key has half a surrogate pair, so that it cannot be compared with the others.
             throw new ModelFileException(path, $"the file is not valid JSON ({e.Message.TrimEnd('.')}); download it again", e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -203,6 +203,7 @@ internal static unsafe class AttentionKernels<TVec>
     }
 
     /// <summary>Copies the queries of a row's head group to [group, rowSize], padded with zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackQueries(AttentionJob* job, int row, int head, float* destination, int rowSize)
     {
         float* source = job->Queries + (row * job->QueryStride) + ((long)head * job->Group * job->HeadSize);
@@ -216,6 +217,7 @@ internal static unsafe class AttentionKernels<TVec>
     /// scores[query, j] = q[query] . key[j] * scale for <paramref name="count"/> keys: rows 0.. or those listed. Writes up to 3 more
     /// scores per query.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scores(
         float* keys, int rowSize, int* rows, int count, float* q, int queries, float scale, float* scores, int scoreStride, float* tile)
     {
@@ -237,6 +239,7 @@ internal static unsafe class AttentionKernels<TVec>
 
     /// <summary>Replaces scores by e^(score - max).</summary>
     /// <returns>The reciprocal of their sum; 0 without keys.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Softmax(float* scores, int count)
     {
         if (count == 0)
@@ -261,6 +264,7 @@ internal static unsafe class AttentionKernels<TVec>
     }
 
     /// <summary>output = sums * reciprocal for a row's head group.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PutOutputs(AttentionJob* job, int row, int head, float* sums, int rowSize, float* reciprocals)
     {
         float* destination = job->Output + (row * job->OutputStride) + ((long)head * job->Group * job->HeadSize);

@@ -8,6 +8,9 @@ public sealed unsafe partial class CpuBackend
     // Input rows that stay in the second-level cache while the weights stream past them.
     private const long RowBlockBytes = 512 * 1024;
 
+    private const int FewRows = 32;
+    private const long DecodedBytes = 128 * 1024;
+
     // Fewer rows than this are not split: each part decodes the weights anew.
     private const int MinRowsPerItem = 12;
 
@@ -269,8 +272,8 @@ public sealed unsafe partial class CpuBackend
         if (kernel is null)
         {
             kernel = _kernels.MatMulTiled;
-            unit = MatMulKernels<Simd16Of128>.DecodedRows;
             PrepareTiled(ref job, type);
+            unit = job.DecodedRows;
         }
 
         int units = (job.Outputs + unit - 1) / unit, rowUnits = Math.Max(job.RowItems, job.Rows / MinRowsPerItem);
@@ -307,6 +310,9 @@ public sealed unsafe partial class CpuBackend
             job.InputStride = padded;
         }
 
+        // Few rows use decoded weights only once or twice, out of the first-level cache; many rows pass by a larger block in turn.
+        long fitting = DecodedBytes / ((long)padded * sizeof(float)) / 4 * 4;
+        job.DecodedRows = job.Rows <= FewRows ? 4 : (int)Math.Clamp(fitting, 4, MatMulKernels<Simd16Of128>.MostDecodedRows);
         job.Scratch = _scratch.PerThread(_kernels.MatMulScratch(job.Columns));
         job.ScratchStride = _scratch.ThreadStride;
         long rowsInCache = Math.Max(24, RowBlockBytes / ((long)padded * sizeof(float)) / 6 * 6);

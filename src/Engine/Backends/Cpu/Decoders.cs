@@ -34,9 +34,9 @@ internal static unsafe class Decoders
             TensorType.Q8_0 => &Plain<TVec, Q80Decoder<TVec>>,
             TensorType.Q4_0 => &Plain<TVec, Q40Decoder<TVec>>,
             TensorType.Q4_1 => &Plain<TVec, Q41Decoder<TVec>>,
-            TensorType.Q4_K => &KQuantDecoders.Q4<TVec>,
-            TensorType.Q5_K => &KQuantDecoders.Q5<TVec>,
-            TensorType.Q6_K => &KQuantDecoders.Q6<TVec>,
+            TensorType.Q4_K => &SuperBlocks<TVec, Q4KDecoder<TVec>>,
+            TensorType.Q5_K => &SuperBlocks<TVec, Q5KDecoder<TVec>>,
+            TensorType.Q6_K => &SuperBlocks<TVec, Q6KDecoder<TVec>>,
             _ => throw new ArgumentException($"{type} is no weight type"),
         };
 
@@ -58,6 +58,26 @@ internal static unsafe class Decoders
         for (; i < columns; i++)
         {
             destination[i] = TDecoder.One(row, i);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SuperBlocks<TVec, TDecoder>(byte* row, float* destination, int columns)
+        where TVec : unmanaged, ISimd16<TVec>
+        where TDecoder : ISuperBlockDecoder<TVec>
+    {
+        float* factors = stackalloc float[32];
+        for (float* end = destination + columns; destination < end; row += TDecoder.BlockBytes)
+        {
+            TDecoder.Prepare(row, factors);
+            for (int quarter = 0; quarter < 4; quarter++, destination += 64)
+            {
+                TDecoder.Decode(row, factors, quarter, out TVec a, out TVec b, out TVec c, out TVec d);
+                TVec.Store(a, destination);
+                TVec.Store(b, destination + 16);
+                TVec.Store(c, destination + 32);
+                TVec.Store(d, destination + 48);
+            }
         }
     }
 }
@@ -119,9 +139,9 @@ internal readonly unsafe struct Q80Decoder<TVec> : IBlockDecoder<TVec>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Decode(byte* block, out TVec low, out TVec high)
     {
-        TVec scale = TVec.Broadcast(Simd16Parts.Half(*(ushort*)block));
-        low = TVec.Multiply(TVec.FromSBytes(Vector128.Load((sbyte*)block + 2)), scale);
-        high = TVec.Multiply(TVec.FromSBytes(Vector128.Load((sbyte*)block + 18)), scale);
+        TVec scales = TVec.Broadcast(Simd16Parts.Half(*(ushort*)block));
+        low = TVec.Multiply(TVec.FromSBytes(Vector128.Load((sbyte*)block + 2)), scales);
+        high = TVec.Multiply(TVec.FromSBytes(Vector128.Load((sbyte*)block + 18)), scales);
     }
 
     public static float One(byte* row, int index) => throw new NotSupportedException("Q8_0 comes in blocks of 32");
@@ -137,9 +157,7 @@ internal readonly unsafe struct Q40Decoder<TVec> : IBlockDecoder<TVec>
     public static void Decode(byte* block, out TVec low, out TVec high)
     {
         TVec scales = TVec.Broadcast(Simd16Parts.Half(*(ushort*)block)), offsets = TVec.Broadcast(-0f);
-        Vector128<byte> packed = Vector128.Load(block + 2);
-        low = TVec.LowNibbles(packed, -8, scales, offsets);
-        high = TVec.HighNibbles(packed, -8, scales, offsets);
+        TVec.Nibbles(Vector128.Load(block + 2), -8, scales, offsets, scales, offsets, out low, out high);
     }
 
     public static float One(byte* row, int index) => throw new NotSupportedException("Q4_0 comes in blocks of 32");
@@ -154,11 +172,9 @@ internal readonly unsafe struct Q41Decoder<TVec> : IBlockDecoder<TVec>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Decode(byte* block, out TVec low, out TVec high)
     {
-        TVec scales = TVec.Broadcast(Simd16Parts.Half(*(ushort*)block));
-        TVec offsets = TVec.Broadcast(Simd16Parts.Half(*(ushort*)(block + 2)));
-        Vector128<byte> packed = Vector128.Load(block + 4);
-        low = TVec.LowNibbles(packed, 0, scales, offsets);
-        high = TVec.HighNibbles(packed, 0, scales, offsets);
+        Vector128<float> both = Simd16Parts.HalfPair(*(uint*)block);
+        TVec scales = TVec.Broadcast(both.ToScalar()), offsets = TVec.Broadcast(both.GetElement(1));
+        TVec.Nibbles(Vector128.Load(block + 4), 0, scales, offsets, scales, offsets, out low, out high);
     }
 
     public static float One(byte* row, int index) => throw new NotSupportedException("Q4_1 comes in blocks of 32");

@@ -14,6 +14,7 @@ internal static unsafe class DotKernels<TVec>
     /// sums[row * 4 + output] = x[row] . w[output] for <paramref name="rows"/> rows, <paramref name="stride"/> elements apart, and 4
     /// outputs. Rows are dealt evenly to tiles, so that none is left to a tile too narrow to hide the latency of its chains.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int rows, int length, float* sums)
     {
         int tiles = (rows + TVec.RowTile - 1) / TVec.RowTile;
@@ -44,6 +45,7 @@ internal static unsafe class DotKernels<TVec>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2(float* w0, float* w1, float* x, nint stride, int rows, int length, float* sums)
     {
         switch (rows)

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
@@ -38,11 +39,11 @@ internal unsafe interface ISimd16<T>
     /// <summary>16 signed bytes as floats.</summary>
     static abstract T FromSBytes(Vector128<sbyte> values);
 
-    /// <summary>fma(low nibble of byte i + bias, scale, offset) in lane i.</summary>
-    static abstract T LowNibbles(Vector128<byte> packed, sbyte bias, T scale, T offset);
-
-    /// <summary>fma(high nibble of byte i + bias, scale, offset) in lane i.</summary>
-    static abstract T HighNibbles(Vector128<byte> packed, sbyte bias, T scale, T offset);
+    /// <summary>
+    /// 32 values of 4 bits: lane i of low is fma(low nibble of byte i + bias, lowScale, lowOffset), high likewise of the high nibbles.
+    /// </summary>
+    static abstract void Nibbles(
+        Vector128<byte> packed, sbyte bias, T lowScale, T lowOffset, T highScale, T highOffset, out T low, out T high);
 
     /// <summary>a * b + c with one rounding.</summary>
     static abstract T Fma(T a, T b, T c);
@@ -112,6 +113,25 @@ internal static class Simd16Parts
         return (shifted & HalfSpecial) == HalfSpecial
             ? BitConverter.UInt32BitsToSingle(shifted | FloatSpecial)
             : BitConverter.UInt32BitsToSingle(shifted) * HalfScale;
+    }
+
+    /// <summary>
+    /// The values of two consecutive IEEE halves in the lowest lanes. Scalar instructions do most of it: around it the vector
+    /// units are the busy ones.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> HalfPair(uint pair)
+    {
+        // Processors with AVX-512 are those known to scatter bits in one step.
+        ulong shifted = Bmi2.X64.IsSupported && Avx512F.IsSupported
+            ? Bmi2.X64.ParallelBitDeposit(pair, 0x8fff_e000_8fff_e000)
+            : ((((ulong)pair << 29) | ((ulong)pair << 13)) & 0x0fff_e000_0fff_e000) | ((((ulong)pair << 32) | ((ulong)pair << 16)) & 0x8000_0000_8000_0000);
+        if (((shifted & 0x0f80_0000_0f80_0000) + 0x0080_0000_0080_0000 & 0x1000_0000_1000_0000) != 0)
+        {
+            return Vector128.CreateScalarUnsafe(Half((ushort)pair)).WithElement(1, Half((ushort)(pair >> 16)));
+        }
+
+        return Vector128.CreateScalarUnsafe(shifted).AsSingle() * Vector128.Create(HalfScale);
     }
 
     /// <summary>A bfloat16's value.</summary>

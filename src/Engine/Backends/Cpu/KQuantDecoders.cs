@@ -3,122 +3,132 @@ using System.Runtime.Intrinsics;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
-/// <summary>
-/// Super-blocks of 256 elements. Q4_K and Q5_K: half scale d and half minimum-scale m, 8 scales s and 8 minima t of 6 bits in 12
-/// bytes, value = (d*s)*quant - (m*t), the sum rounded once. Q6_K: 16 signed byte scales and a half d, value = (d*s)*(quant - 32).
-/// </summary>
-internal static unsafe class KQuantDecoders
+/// <summary>Turns super-blocks of 256 stored elements into f32, 64 at a time. Exact as <see cref="IBlockDecoder{TVec}"/> says.</summary>
+internal unsafe interface ISuperBlockDecoder<TVec>
+    where TVec : unmanaged, ISimd16<TVec>
 {
-    /// <summary>Decodes a row of Q4_K: 128 bytes of nibbles; each 32 bytes hold block 2j in the low and 2j + 1 in the high nibbles.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q4<TVec>(byte* row, float* destination, int columns)
-        where TVec : unmanaged, ISimd16<TVec>
-    {
-        for (int i = 0; i < columns; i += 256, row += 144)
-        {
-            float d = Simd16Parts.Half(*(ushort*)row), m = Simd16Parts.Half(*(ushort*)(row + 2));
-            for (int j = 0; j < 4; j++)
-            {
-                ScaleAndMinimum(row + 4, 2 * j, d, m, out float scale, out float offset);
-                TVec scales0 = TVec.Broadcast(scale), offsets0 = TVec.Broadcast(offset);
-                ScaleAndMinimum(row + 4, (2 * j) + 1, d, m, out scale, out offset);
-                TVec scales1 = TVec.Broadcast(scale), offsets1 = TVec.Broadcast(offset);
-                Vector128<byte> a = Vector128.Load(row + 16 + (32 * j)), b = Vector128.Load(row + 32 + (32 * j));
-                float* to = destination + i + (64 * j);
-                TVec.Store(TVec.LowNibbles(a, 0, scales0, offsets0), to);
-                TVec.Store(TVec.LowNibbles(b, 0, scales0, offsets0), to + 16);
-                TVec.Store(TVec.HighNibbles(a, 0, scales1, offsets1), to + 32);
-                TVec.Store(TVec.HighNibbles(b, 0, scales1, offsets1), to + 48);
-            }
-        }
-    }
+    /// <summary>Bytes of 256 elements.</summary>
+    static abstract int BlockBytes { get; }
 
-    /// <summary>Decodes a row of Q5_K: as Q4_K, with the fifth bits of block j in bit j of 32 bytes before the nibbles.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q5<TVec>(byte* row, float* destination, int columns)
-        where TVec : unmanaged, ISimd16<TVec>
-    {
-        Vector128<byte> low = Vector128.Create((byte)15), fifth = Vector128.Create((byte)16);
-        for (int i = 0; i < columns; i += 256, row += 176)
-        {
-            float d = Simd16Parts.Half(*(ushort*)row), m = Simd16Parts.Half(*(ushort*)(row + 2));
-            Vector128<byte> bits0 = Vector128.Load(row + 16), bits1 = Vector128.Load(row + 32);
-            for (int block = 0; block < 8; block++)
-            {
-                ScaleAndMinimum(row + 4, block, d, m, out float scale, out float offset);
-                TVec scales = TVec.Broadcast(scale), offsets = TVec.Broadcast(offset);
-                Vector128<byte> a = Vector128.Load(row + 48 + (32 * (block / 2))), b = Vector128.Load(row + 64 + (32 * (block / 2)));
-                if ((block & 1) != 0)
-                {
-                    a = Vector128.ShiftRightLogical(a, 4);
-                    b = Vector128.ShiftRightLogical(b, 4);
-                }
+    /// <summary>Writes the factors of the blocks inside a super-block to 32 floats.</summary>
+    static abstract void Prepare(byte* block, float* factors);
 
-                // Bit `block` of each byte, moved to bit 4.
-                Vector128<byte> up0 = block <= 4 ? Vector128.ShiftLeft(bits0, 4 - block) : Vector128.ShiftRightLogical(bits0, block - 4);
-                Vector128<byte> up1 = block <= 4 ? Vector128.ShiftLeft(bits1, 4 - block) : Vector128.ShiftRightLogical(bits1, block - 4);
-                a = (a & low) | (up0 & fifth);
-                b = (b & low) | (up1 & fifth);
-                float* to = destination + i + (32 * block);
-                TVec.Store(TVec.Fma(TVec.FromSBytes(a.AsSByte()), scales, offsets), to);
-                TVec.Store(TVec.Fma(TVec.FromSBytes(b.AsSByte()), scales, offsets), to + 16);
-            }
-        }
-    }
+    /// <summary>Elements 64 * quarter .. 64 * quarter + 63.</summary>
+    static abstract void Decode(byte* block, float* factors, int quarter, out TVec a, out TVec b, out TVec c, out TVec d);
+}
+
+/// <summary>Factors of Q4_K and Q5_K.</summary>
+internal static unsafe class KQuantFactors
+{
+    /// <summary>Where the minima's factors begin.</summary>
+    public const int Offsets = 24;
 
     /// <summary>
-    /// Decodes a row of Q6_K: 128 bytes of lower nibbles, 64 bytes of upper bit pairs, 16 scales, d. Each half of 128 elements has
-    /// four groups of 32: the low nibbles of its 64 bytes, then the high ones, and pair g of its 32 bytes for group g.
+    /// Half d, half m, then 8 scales s and 8 minima t of 6 bits: writes d*s to floats 0..7 and -(m*t) to floats 24..31, all exact.
+    /// Packed are the first four s and t in the low six bits of bytes 0..3 and 4..7; of the others the low nibbles lie in bytes
+    /// 8..11 (s low, t high), the upper bits atop the first.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q6<TVec>(byte* row, float* destination, int columns)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Unpack<TVec>(byte* block, float* factors)
         where TVec : unmanaged, ISimd16<TVec>
     {
-        Vector128<byte> low = Vector128.Create((byte)15), pair = Vector128.Create((byte)0x30);
-        Vector128<sbyte> middle = Vector128.Create((sbyte)32);
-        for (int i = 0; i < columns; i += 256, row += 210)
-        {
-            float d = Simd16Parts.Half(*(ushort*)(row + 208));
-            sbyte* scales = (sbyte*)row + 192;
-            for (int half = 0; half < 2; half++)
-            {
-                for (int part = 0; part < 2; part++)
-                {
-                    Vector128<byte> first = Vector128.Load(row + (64 * half) + (16 * part));
-                    Vector128<byte> second = Vector128.Load(row + (64 * half) + 32 + (16 * part));
-                    Vector128<byte> upper = Vector128.Load(row + 128 + (32 * half) + (16 * part));
-                    float* to = destination + i + (128 * half) + (16 * part);
-                    sbyte* s = scales + (8 * half) + part;
-                    Put(to, d * s[0], (first & low) | (Vector128.ShiftLeft(upper, 4) & pair), middle);
-                    Put(to + 32, d * s[2], (second & low) | (Vector128.ShiftLeft(upper, 2) & pair), middle);
-                    Put(to + 64, d * s[4], Vector128.ShiftRightLogical(first, 4) | (upper & pair), middle);
-                    Put(to + 96, d * s[6], Vector128.ShiftRightLogical(second, 4) | (Vector128.ShiftRightLogical(upper, 2) & pair), middle);
-                }
-            }
-        }
+        uint s = *(uint*)(block + 4), t = *(uint*)(block + 8), rest = *(uint*)(block + 12);
+        Vector128<uint> both = Vector128.Create(
+            s & 0x3f3f3f3f,
+            (rest & 0x0f0f0f0f) | ((s & 0xc0c0c0c0) >> 2),
+            t & 0x3f3f3f3f,
+            ((rest >> 4) & 0x0f0f0f0f) | ((t & 0xc0c0c0c0) >> 2));
+        TVec values = TVec.FromSBytes(both.AsSByte());
+        TVec.Store(TVec.Multiply(values, TVec.Broadcast(Simd16Parts.Half(*(ushort*)block))), factors);
+        TVec.Store(TVec.Multiply(values, TVec.Broadcast(-Simd16Parts.Half(*(ushort*)(block + 2)))), factors + 16);
+    }
+}
 
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Put(float* to, float scale, Vector128<byte> quants, Vector128<sbyte> middle) =>
-            TVec.Store(TVec.Multiply(TVec.FromSBytes(quants.AsSByte() - middle), TVec.Broadcast(scale)), to);
+/// <summary>Factors, then 128 bytes of nibbles: each 32 bytes hold block 2j in the low and 2j + 1 in the high ones; (d*s)*nibble - (m*t).</summary>
+internal readonly unsafe struct Q4KDecoder<TVec> : ISuperBlockDecoder<TVec>
+    where TVec : unmanaged, ISimd16<TVec>
+{
+    public static int BlockBytes => 144;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prepare(byte* block, float* factors) => KQuantFactors.Unpack<TVec>(block, factors);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Decode(byte* block, float* factors, int quarter, out TVec a, out TVec b, out TVec c, out TVec d)
+    {
+        byte* nibbles = block + 16 + (32 * quarter);
+        factors += 2 * quarter;
+        TVec scale0 = TVec.Broadcast(factors[0]), offset0 = TVec.Broadcast(factors[KQuantFactors.Offsets]);
+        TVec scale1 = TVec.Broadcast(factors[1]), offset1 = TVec.Broadcast(factors[KQuantFactors.Offsets + 1]);
+        TVec.Nibbles(Vector128.Load(nibbles), 0, scale0, offset0, scale1, offset1, out a, out c);
+        TVec.Nibbles(Vector128.Load(nibbles + 16), 0, scale0, offset0, scale1, offset1, out b, out d);
+    }
+}
+
+/// <summary>As Q4_K, with the fifth bits of block j in bit j of 32 bytes before the nibbles.</summary>
+internal readonly unsafe struct Q5KDecoder<TVec> : ISuperBlockDecoder<TVec>
+    where TVec : unmanaged, ISimd16<TVec>
+{
+    public static int BlockBytes => 176;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prepare(byte* block, float* factors) => KQuantFactors.Unpack<TVec>(block, factors);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Decode(byte* block, float* factors, int quarter, out TVec a, out TVec b, out TVec c, out TVec d)
+    {
+        byte* nibbles = block + 48 + (32 * quarter);
+        factors += 2 * quarter;
+        Vector128<byte> first = Vector128.Load(nibbles), second = Vector128.Load(nibbles + 16);
+
+        // Bits 2 * quarter and 2 * quarter + 1 of each byte, moved to bit 4; what shifts in from the next byte is masked out.
+        Vector128<ushort> bits0 = Vector128.Load((ushort*)(block + 16)) >> (2 * quarter), bits1 = Vector128.Load((ushort*)(block + 32)) >> (2 * quarter);
+        TVec scale = TVec.Broadcast(factors[0]), offset = TVec.Broadcast(factors[KQuantFactors.Offsets]);
+        a = TVec.Fma(Combine(first, bits0 << 4), scale, offset);
+        b = TVec.Fma(Combine(second, bits1 << 4), scale, offset);
+        scale = TVec.Broadcast(factors[1]);
+        offset = TVec.Broadcast(factors[KQuantFactors.Offsets + 1]);
+        c = TVec.Fma(Combine((first.AsUInt16() >> 4).AsByte(), bits0 << 3), scale, offset);
+        d = TVec.Fma(Combine((second.AsUInt16() >> 4).AsByte(), bits1 << 3), scale, offset);
     }
 
-    /// <summary>d*s and -(m*t) of block <paramref name="index"/>; both exact.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void ScaleAndMinimum(byte* packed, int index, float d, float m, out float scale, out float offset)
-    {
-        int s, t;
-        if (index < 4)
-        {
-            s = packed[index] & 63;
-            t = packed[index + 4] & 63;
-        }
-        else
-        {
-            s = (packed[index + 4] & 15) | ((packed[index - 4] >> 6) << 4);
-            t = (packed[index + 4] >> 4) | ((packed[index] >> 6) << 4);
-        }
+    private static TVec Combine(Vector128<byte> nibbles, Vector128<ushort> fifth) => TVec.FromSBytes(
+        ((nibbles & Vector128.Create((byte)15)) | (fifth.AsByte() & Vector128.Create((byte)16))).AsSByte());
+}
 
-        scale = d * s;
-        offset = -(m * t);
+/// <summary>
+/// 128 bytes of lower nibbles, 64 bytes of upper bit pairs, 16 signed byte scales s, half d; (d*s)*(quant - 32). Each half of 128
+/// elements has four groups of 32: the low nibbles of its 64 bytes, then the high ones, and pair g of its 32 bytes for group g.
+/// </summary>
+internal readonly unsafe struct Q6KDecoder<TVec> : ISuperBlockDecoder<TVec>
+    where TVec : unmanaged, ISimd16<TVec>
+{
+    public static int BlockBytes => 210;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prepare(byte* block, float* factors) => TVec.Store(
+        TVec.Multiply(TVec.FromSBytes(Vector128.Load((sbyte*)block + 192)), TVec.Broadcast(Simd16Parts.Half(*(ushort*)(block + 208)))), factors);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Decode(byte* block, float* factors, int quarter, out TVec a, out TVec b, out TVec c, out TVec d)
+    {
+        byte* nibbles = block + (64 * (quarter / 2)), pairs = block + 128 + (32 * (quarter / 2));
+        factors += 4 * quarter;
+
+        // The second quarter of a half is the first one, four bits further up in both places.
+        int shift = 4 * (quarter & 1);
+        Vector128<ushort> upper0 = Vector128.Load((ushort*)pairs) >> shift, upper1 = Vector128.Load((ushort*)(pairs + 16)) >> shift;
+        a = TVec.Multiply(Combine(nibbles, shift, upper0 << 4), TVec.Broadcast(factors[0]));
+        b = TVec.Multiply(Combine(nibbles + 16, shift, upper1 << 4), TVec.Broadcast(factors[1]));
+        c = TVec.Multiply(Combine(nibbles + 32, shift, upper0 << 2), TVec.Broadcast(factors[2]));
+        d = TVec.Multiply(Combine(nibbles + 48, shift, upper1 << 2), TVec.Broadcast(factors[3]));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVec Combine(byte* nibbles, int shift, Vector128<ushort> upper)
+    {
+        Vector128<byte> low = (Vector128.Load((ushort*)nibbles) >> shift).AsByte() & Vector128.Create((byte)15);
+        return TVec.FromSBytes((low | (upper.AsByte() & Vector128.Create((byte)0x30))).AsSByte() - Vector128.Create((sbyte)32));
     }
 }

@@ -50,7 +50,10 @@ internal unsafe struct MatMulJob
     /// <summary>Whether the product is added to the output.</summary>
     public bool Accumulate;
 
-    /// <summary>Outputs per item, a multiple of <see cref="MatMulKernels{TVec}.DecodedRows"/>.</summary>
+    /// <summary>Weight rows decoded at a time: 4 to <see cref="MatMulKernels{TVec}.MostDecodedRows"/>, a multiple of 4.</summary>
+    public int DecodedRows;
+
+    /// <summary>Outputs per item, a multiple of <see cref="DecodedRows"/>.</summary>
     public int OutputsPerItem;
 
     /// <summary>Input rows per item.</summary>
@@ -116,8 +119,8 @@ internal static unsafe class MatMulKernels<TVec>
     // stream, which is asked for this far ahead. Asking beyond the end of the mapping does no harm.
     private const int PrefetchDistance = 8192;
 
-    /// <summary>Weight rows that <see cref="Tiled"/> decodes at a time.</summary>
-    public const int DecodedRows = 16;
+    /// <summary>Most weight rows that <see cref="Tiled"/> decodes at a time.</summary>
+    public const int MostDecodedRows = 16;
 
     /// <summary>The kernel for one input row that decodes in registers; null where the type has none.</summary>
     public static delegate*<void*, int, int, void> SingleRow(TensorType type) => type switch
@@ -128,14 +131,17 @@ internal static unsafe class MatMulKernels<TVec>
         TensorType.Q8_0 => &Single<Q80Decoder<TVec>>,
         TensorType.Q4_0 => &Single<Q40Decoder<TVec>>,
         TensorType.Q4_1 => &Single<Q41Decoder<TVec>>,
+        TensorType.Q4_K => &SingleSuper<Q4KDecoder<TVec>>,
+        TensorType.Q5_K => &SingleSuper<Q5KDecoder<TVec>>,
+        TensorType.Q6_K => &SingleSuper<Q6KDecoder<TVec>>,
         _ => null,
     };
 
     /// <summary>Bytes of working memory that <see cref="Tiled"/> needs per thread.</summary>
-    public static long TiledScratch(int columns) => ((long)DecodedRows * SimdMath.PadLanes(columns) * sizeof(float)) + 1024;
+    public static long TiledScratch(int columns) => ((long)MostDecodedRows * SimdMath.PadLanes(columns) * sizeof(float)) + 1024;
 
     /// <summary>
-    /// Any number of rows: decodes <see cref="DecodedRows"/> weight rows to f32 once, then multiplies them with all rows of the
+    /// Any number of rows: decodes <see cref="MatMulJob.DecodedRows"/> weight rows to f32 once, then multiplies them with all rows of the
     /// item, a register tile at a time.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -148,10 +154,11 @@ internal static unsafe class MatMulKernels<TVec>
         int length = SimdMath.PadLanes(job->Columns), padding = length - job->Columns;
         float* sums = (float*)(job->Scratch + (thread * job->ScratchStride));
         float* decoded = sums + 256;
-        float** rows = stackalloc float*[DecodedRows];
-        for (; output < endOutput; output += DecodedRows)
+        float** rows = stackalloc float*[MostDecodedRows];
+        int decodedRows = job->DecodedRows;
+        for (; output < endOutput; output += decodedRows)
         {
-            int count = (Math.Min(DecodedRows, endOutput - output) + 3) & ~3;
+            int count = (Math.Min(decodedRows, endOutput - output) + 3) & ~3;
             for (int i = 0; i < count; i++)
             {
                 byte* stored = job->WeightRow(output + i);
@@ -171,8 +178,8 @@ internal static unsafe class MatMulKernels<TVec>
 
             // The next rows travel while these are multiplied: a share of their cache lines is asked for at every register tile.
             int tiles = (endRow - firstRow + TVec.RowTile - 1) / TVec.RowTile;
-            byte* next = output + DecodedRows < endOutput ? job->WeightRow(output + DecodedRows) : null;
-            long nextBytes = next is null ? 0 : Math.Min(DecodedRows, endOutput - output - DecodedRows) * job->RowBytes;
+            byte* next = output + decodedRows < endOutput ? job->WeightRow(output + decodedRows) : null;
+            long nextBytes = next is null ? 0 : Math.Min(decodedRows, endOutput - output - decodedRows) * job->RowBytes;
             long share = ((nextBytes / (tiles * (count / 4))) + 127) & ~63L;
             for (int tile = 0, row = firstRow; tile < tiles; tile++)
             {
@@ -229,6 +236,54 @@ internal static unsafe class MatMulKernels<TVec>
             TVec.Sum4(a, b, c, d).Store(sums);
             job->Put(sums, 0, output);
         }
+    }
+
+    /// <summary>One row against super-blocks, likewise.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SingleSuper<TDecoder>(void* pointer, int thread, int item)
+        where TDecoder : ISuperBlockDecoder<TVec>
+    {
+        MatMulJob* job = (MatMulJob*)pointer;
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        float* sums = stackalloc float[4];
+        float* factors = stackalloc float[4 * 32];
+        for (; output < end; output += 4)
+        {
+            byte* w0 = job->WeightRow(output), w1 = job->WeightRow(output + 1);
+            byte* w2 = job->WeightRow(output + 2), w3 = job->WeightRow(output + 3);
+            float* x = job->Input, stop = x + job->Columns;
+            TVec a = TVec.Zero, b = TVec.Zero, c = TVec.Zero, d = TVec.Zero;
+            nint at = 0;
+            for (; x < stop; at += TDecoder.BlockBytes)
+            {
+                TDecoder.Prepare(w0 + at, factors);
+                TDecoder.Prepare(w1 + at, factors + 32);
+                TDecoder.Prepare(w2 + at, factors + 64);
+                TDecoder.Prepare(w3 + at, factors + 96);
+                for (int quarter = 0; quarter < 4; quarter++, x += 64)
+                {
+                    PrefetchBlocks(w0 + (4 * at) + (quarter * TDecoder.BlockBytes) + PrefetchDistance, TDecoder.BlockBytes);
+                    a = Add64<TDecoder>(w0 + at, factors, quarter, x, a);
+                    b = Add64<TDecoder>(w1 + at, factors + 32, quarter, x, b);
+                    c = Add64<TDecoder>(w2 + at, factors + 64, quarter, x, c);
+                    d = Add64<TDecoder>(w3 + at, factors + 96, quarter, x, d);
+                }
+            }
+
+            TVec.Sum4(a, b, c, d).Store(sums);
+            job->Put(sums, 0, output);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVec Add64<TDecoder>(byte* block, float* factors, int quarter, float* x, TVec sum)
+        where TDecoder : ISuperBlockDecoder<TVec>
+    {
+        TDecoder.Decode(block, factors, quarter, out TVec a, out TVec b, out TVec c, out TVec d);
+        sum = TVec.Fma(a, TVec.Load(x), sum);
+        sum = TVec.Fma(b, TVec.Load(x + 16), sum);
+        sum = TVec.Fma(c, TVec.Load(x + 32), sum);
+        return TVec.Fma(d, TVec.Load(x + 48), sum);
     }
 
     /// <summary>Asks for the cache lines of <paramref name="bytes"/> bytes, a constant up to 512.</summary>

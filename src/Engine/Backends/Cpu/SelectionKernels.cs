@@ -104,6 +104,7 @@ internal static unsafe class SelectionKernels<TVec>
     }
 
     /// <summary>Whether no entry is infinite or NaN: 0 * x is 0 only for finite x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool AllFinite(float* x, int columns)
     {
         TVec zeros = TVec.Zero;
@@ -122,6 +123,7 @@ internal static unsafe class SelectionKernels<TVec>
     }
 
     /// <summary>The <paramref name="count"/> largest of <paramref name="columns"/> entries, kept sorted by insertion.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Largest(float* x, int columns, int* tokens, float* values, int count)
     {
         int found = 0, i = 0;
@@ -153,6 +155,7 @@ internal static unsafe class SelectionKernels<TVec>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Insert(float value, int token, int* tokens, float* values, ref int found, int count)
     {
         if (found == count)
@@ -178,6 +181,7 @@ internal static unsafe class SelectionKernels<TVec>
         tokens[at] = token;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static double SumOfExponentials(float* x, int columns, float max)
     {
         double total = 0;

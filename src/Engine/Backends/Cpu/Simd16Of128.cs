@@ -77,12 +77,13 @@ internal readonly unsafe struct Simd16Of128 : ISimd16<Simd16Of128>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of128 LowNibbles(Vector128<byte> packed, sbyte bias, Simd16Of128 scale, Simd16Of128 offset) =>
-        Fma(FromSBytes((packed & Vector128.Create((byte)15)).AsSByte() + Vector128.Create(bias)), scale, offset);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of128 HighNibbles(Vector128<byte> packed, sbyte bias, Simd16Of128 scale, Simd16Of128 offset) =>
-        Fma(FromSBytes(Vector128.ShiftRightLogical(packed, 4).AsSByte() + Vector128.Create(bias)), scale, offset);
+    public static void Nibbles(
+        Vector128<byte> packed, sbyte bias, Simd16Of128 lowScale, Simd16Of128 lowOffset, Simd16Of128 highScale, Simd16Of128 highOffset, out Simd16Of128 low, out Simd16Of128 high)
+    {
+        Vector128<sbyte> first = (packed & Vector128.Create((byte)15)).AsSByte(), second = Vector128.ShiftRightLogical(packed, 4).AsSByte();
+        low = Fma(FromSBytes(first + Vector128.Create(bias)), lowScale, lowOffset);
+        high = Fma(FromSBytes(second + Vector128.Create(bias)), highScale, highOffset);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of128 Fma(Simd16Of128 a, Simd16Of128 b, Simd16Of128 c) => new(

@@ -55,12 +55,13 @@ internal readonly unsafe struct Simd16Of256 : ISimd16<Simd16Of256>
         Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(Sse2.ShiftRightLogical128BitLane(values, 8))));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of256 LowNibbles(Vector128<byte> packed, sbyte bias, Simd16Of256 scale, Simd16Of256 offset) =>
-        Fma(FromSBytes((packed & Vector128.Create((byte)15)).AsSByte() + Vector128.Create(bias)), scale, offset);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of256 HighNibbles(Vector128<byte> packed, sbyte bias, Simd16Of256 scale, Simd16Of256 offset) =>
-        Fma(FromSBytes(Vector128.ShiftRightLogical(packed, 4).AsSByte() + Vector128.Create(bias)), scale, offset);
+    public static void Nibbles(
+        Vector128<byte> packed, sbyte bias, Simd16Of256 lowScale, Simd16Of256 lowOffset, Simd16Of256 highScale, Simd16Of256 highOffset, out Simd16Of256 low, out Simd16Of256 high)
+    {
+        Vector128<sbyte> first = (packed & Vector128.Create((byte)15)).AsSByte(), second = Vector128.ShiftRightLogical(packed, 4).AsSByte();
+        low = Fma(FromSBytes(first + Vector128.Create(bias)), lowScale, lowOffset);
+        high = Fma(FromSBytes(second + Vector128.Create(bias)), highScale, highOffset);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of256 Fma(Simd16Of256 a, Simd16Of256 b, Simd16Of256 c) => new(Vector256.FusedMultiplyAdd(a._a, b._a, c._a), Vector256.FusedMultiplyAdd(a._b, b._b, c._b));

@@ -50,14 +50,15 @@ internal readonly unsafe struct Simd16Of512 : ISimd16<Simd16Of512>
     public static Simd16Of512 FromSBytes(Vector128<sbyte> values) =>
         new(Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(values)));
 
-    // A nibble has sixteen values: they are computed once and looked up, which saves the masks and conversions.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of512 LowNibbles(Vector128<byte> packed, sbyte bias, Simd16Of512 scale, Simd16Of512 offset) =>
-        new(Avx512F.PermuteVar16x32(NibbleTable(bias, scale, offset), Avx512F.ConvertToVector512Int32(packed)));
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Simd16Of512 HighNibbles(Vector128<byte> packed, sbyte bias, Simd16Of512 scale, Simd16Of512 offset) =>
-        new(Avx512F.PermuteVar16x32(NibbleTable(bias, scale, offset), Vector512.ShiftRightLogical(Avx512F.ConvertToVector512Int32(packed), 4)));
+    public static void Nibbles(
+        Vector128<byte> packed, sbyte bias, Simd16Of512 lowScale, Simd16Of512 lowOffset, Simd16Of512 highScale, Simd16Of512 highOffset, out Simd16Of512 low, out Simd16Of512 high)
+    {
+        // A nibble has sixteen values: they are computed once and looked up, which saves the masks and conversions.
+        Vector512<int> codes = Avx512F.ConvertToVector512Int32(packed);
+        low = new(Avx512F.PermuteVar16x32(NibbleTable(bias, lowScale, lowOffset), codes));
+        high = new(Avx512F.PermuteVar16x32(NibbleTable(bias, highScale, highOffset), Vector512.ShiftRightLogical(codes, 4)));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of512 Fma(Simd16Of512 a, Simd16Of512 b, Simd16Of512 c) => new(Vector512.FusedMultiplyAdd(a._v, b._v, c._v));

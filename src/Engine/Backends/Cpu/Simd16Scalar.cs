@@ -77,26 +77,17 @@ internal unsafe struct Simd16Scalar : ISimd16<Simd16Scalar>
         return result;
     }
 
-    public static Simd16Scalar LowNibbles(Vector128<byte> packed, sbyte bias, Simd16Scalar scale, Simd16Scalar offset)
+    public static void Nibbles(
+        Vector128<byte> packed, sbyte bias, Simd16Scalar lowScale, Simd16Scalar lowOffset, Simd16Scalar highScale, Simd16Scalar highOffset, out Simd16Scalar low, out Simd16Scalar high)
     {
-        Simd16Scalar result = default;
+        low = lowOffset;
+        high = highOffset;
         for (int i = 0; i < 16; i++)
         {
-            result._lanes[i] = MathF.FusedMultiplyAdd((packed.GetElement(i) & 15) + bias, scale._lanes[i], offset._lanes[i]);
+            byte both = packed.GetElement(i);
+            low._lanes[i] = MathF.FusedMultiplyAdd((both & 15) + bias, lowScale._lanes[i], lowOffset._lanes[i]);
+            high._lanes[i] = MathF.FusedMultiplyAdd((both >> 4) + bias, highScale._lanes[i], highOffset._lanes[i]);
         }
-
-        return result;
-    }
-
-    public static Simd16Scalar HighNibbles(Vector128<byte> packed, sbyte bias, Simd16Scalar scale, Simd16Scalar offset)
-    {
-        Simd16Scalar result = default;
-        for (int i = 0; i < 16; i++)
-        {
-            result._lanes[i] = MathF.FusedMultiplyAdd((packed.GetElement(i) >> 4) + bias, scale._lanes[i], offset._lanes[i]);
-        }
-
-        return result;
     }
 
     public static Simd16Scalar Fma(Simd16Scalar a, Simd16Scalar b, Simd16Scalar c)

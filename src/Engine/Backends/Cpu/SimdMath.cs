@@ -50,6 +50,7 @@ internal static unsafe class SimdMath
         TVec.Divide(x, TVec.Add(TVec.Broadcast(1f), Exp(TVec.Subtract(TVec.Zero, x))));
 
     /// <summary>The first <paramref name="count"/> (0..15) floats, other lanes <paramref name="fill"/>; reads nothing beyond them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static TVec LoadPartial<TVec>(float* source, int count, float fill = 0f)
         where TVec : unmanaged, ISimd16<TVec>
     {
@@ -63,6 +64,7 @@ internal static unsafe class SimdMath
     }
 
     /// <summary>Writes the first <paramref name="count"/> (0..15) lanes and nothing beyond them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void StorePartial<TVec>(TVec value, float* destination, int count)
         where TVec : unmanaged, ISimd16<TVec>
     {
@@ -75,6 +77,7 @@ internal static unsafe class SimdMath
     }
 
     /// <summary>Largest of <paramref name="count"/> floats, -infinity of none. NaN are passed over.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static float MaxOf<TVec>(float* values, int count)
         where TVec : unmanaged, ISimd16<TVec>
     {
@@ -102,6 +105,7 @@ internal static unsafe class SimdMath
     }
 
     /// <summary>Copies <paramref name="count"/> floats and zeroes the rest up to whole vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void CopyPadded(float* source, float* destination, int count)
     {
         Unsafe.CopyBlockUnaligned(destination, source, (uint)count * sizeof(float));

@@ -18,6 +18,7 @@ internal static unsafe class ValueKernels<TVec>
     /// <param name="count">Keys.</param>
     /// <param name="sums">[queries, rowSize].</param>
     /// <param name="queries">Queries.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(float* p, nint pStride, float* v, int rowSize, int* rows, int count, float* sums, int queries)
     {
         if (count <= 0)

@@ -98,7 +98,9 @@ internal static class Filters
             }
         }
 
-        return builder.Append(format.Substring(start, format.Value.Length - start)).ToText();
+        return used == values.Count
+            ? builder.Append(format.Substring(start, format.Value.Length - start)).ToText()
+            : throw new TemplateException(line, $"a format has places for {used} values, {values.Count} are given");
     }
 
     internal static object? Given(object? value) => ReferenceEquals(value, Arguments.Missing) ? null : value;
@@ -235,11 +237,11 @@ internal static class Filters
         {
             builder.Append(c.Value switch
             {
-                "&" => TemplateText.Own("&amp;"),
-                "<" => TemplateText.Own("&lt;"),
-                ">" => TemplateText.Own("&gt;"),
-                "'" => TemplateText.Own("&#39;"),
-                "\"" => TemplateText.Own("&#34;"),
+                "&" => c.DeriveWhole("&amp;"),
+                "<" => c.DeriveWhole("&lt;"),
+                ">" => c.DeriveWhole("&gt;"),
+                "'" => c.DeriveWhole("&#39;"),
+                "\"" => c.DeriveWhole("&#34;"),
                 _ => c,
             });
         }

@@ -281,8 +281,13 @@ internal sealed partial class Interpreter
             return dict;
         });
         Add("raise_exception", arguments => throw new TemplateException(
-            arguments.Line, Values.ToText(arguments.Bind("message")[0], _budget).Value, raisedByTemplate: true));
-        Add("strftime_now", arguments => TemplateText.Own(Dates.Format(now, Values.ToText(arguments.Bind("format")[0], _budget).Value, arguments.Line)));
+            arguments.Line, Filters.Text(this, arguments.Bind("message")[0]).Value, raisedByTemplate: true));
+        Add("strftime_now", arguments =>
+        {
+            var format = Filters.Text(this, arguments.Bind("format")[0]);
+            _budget.Charge(format.Value.Length * 8L);
+            return format.DeriveWhole(Dates.Format(now, format.Value, arguments.Line));
+        });
 
         void Add(string name, Func<Arguments, object?> function) => scope.Set(name, new Callable(name, function));
     }
@@ -300,7 +305,7 @@ internal sealed partial class Interpreter
         var items = new List<object?>();
         for (Int128 i = start; step > 0 ? i < stop : i > stop; i += step)
         {
-            _budget.Charge(1);
+            _budget.ChargeItems(1);
             items.Add((long)i);
         }
 

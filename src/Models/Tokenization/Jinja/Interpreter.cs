@@ -228,6 +228,11 @@ internal sealed partial class Interpreter
             _ => throw new TemplateException(line, $"{Values.TypeName(value)} cannot be iterated"),
         };
         _budget.Charge(items.Count);
+        if (value is TemplateText)
+        {
+            _budget.ChargeItems(items.Count);
+        }
+
         return items;
     }
 

@@ -13,7 +13,7 @@ internal static class Operators
             case ("+", TemplateText a, TemplateText b):
                 return new TextBuilder(budget).Append(a).Append(b).ToText();
             case ("+", TemplateList a, TemplateList b) when a.IsTuple == b.IsTuple:
-                budget.Charge(a.Items.Count + b.Items.Count);
+                budget.ChargeItems(a.Items.Count + b.Items.Count);
                 return new TemplateList([.. a.Items, .. b.Items], a.IsTuple);
             case ("*", TemplateText or TemplateList, _) when Values.AsInteger(right) is { } times:
                 return Repeat(budget, left, times);
@@ -106,7 +106,7 @@ internal static class Operators
         var items = new List<object?>();
         for (long i = 0; list.Items.Count > 0 && i < times; i++)
         {
-            budget.Charge(list.Items.Count);
+            budget.ChargeItems(list.Items.Count);
             items.AddRange(list.Items);
         }
 

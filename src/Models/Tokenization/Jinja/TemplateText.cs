@@ -174,6 +174,9 @@ internal sealed class Budget(long units)
     /// <summary>The line being worked on, for the message.</summary>
     public int Line { get; set; } = 1;
 
+    /// <summary>Takes the units of new list items: an item is much larger than a character.</summary>
+    public void ChargeItems(long count) => Charge(count * 8);
+
     /// <summary>Takes units: about one per character made and per step.</summary>
     public void Charge(long amount)
     {

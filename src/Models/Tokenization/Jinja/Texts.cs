@@ -74,7 +74,7 @@ internal static class Texts
             parts.Add(text.Substring(start, value.Length - start));
         }
 
-        budget.Charge(parts.Count);
+        budget.ChargeItems(parts.Count);
         return parts;
     }
 
