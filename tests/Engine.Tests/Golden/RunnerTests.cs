@@ -40,6 +40,17 @@ public sealed class RunnerTests
         Assert.Empty(GoldenTests.Failures(GoldenRunner.Run(new GoldenOptions(folder.Path))));
     }
 
+    [Fact]
+    public void A_prompt_of_one_token_and_cycles_that_accept_nothing_pass()
+    {
+        using TemporaryFolder folder = new();
+        GoldenFolder.WriteForward(folder.Path, new TreeSettings(2, 1, 1), 4, GoldenFolder.Prompt[..1]);
+        SortedDictionary<string, GoldenTensor> moa = GoldenFile.Read(Path.Combine(folder.Path, GoldenFolder.Case, "forward.safetensors"));
+        Assert.Contains(moa, static t => t.Key.EndsWith("accepted_nodes", StringComparison.Ordinal) && t.Value.Shape.AsSpan().SequenceEqual([0]));
+        Assert.Equal([2, 2], moa["draft.1.sa_mask"].Shape);
+        Assert.Empty(GoldenTests.Failures(GoldenRunner.Run(new GoldenOptions(folder.Path))));
+    }
+
     public static TheoryData<string, string, string> Harms => new()
     {
         { "forward.safetensors", "cycle1.verify.logits", "value" },
