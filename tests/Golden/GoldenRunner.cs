@@ -24,6 +24,9 @@ internal sealed record GoldenOptions(string Folder)
 internal sealed class GoldenRunner
 {
     private const string Tokenizers = "tokenizers", Smollm2 = "smollm2";
+    private const string MoaForward = "forward.safetensors", EagleForward = "eagle-forward.safetensors", Transcripts = "transcripts.json", TliTranscripts = "tli-transcripts.json";
+    private static readonly string[] Training = ["training.safetensors", "training.json"];
+    private static readonly string[] CaseFiles = [MoaForward, EagleForward, TliChecks.FileName, Transcripts, TliTranscripts, .. Training];
     private readonly GoldenOptions _options;
     private readonly string _folder;
     private readonly GoldenReport _report = new();
@@ -55,7 +58,7 @@ internal sealed class GoldenRunner
 
         if (parts.Count == 0)
         {
-            throw new InputException($"{_options.Folder}: holds no golden vectors: expected case folders with target/config.json, tokenizers/*.jsonl or smollm2/*.jsonl");
+            throw new InputException($"{_options.Folder}: holds no golden vectors: expected case folders (target/ with {MoaForward}, {Transcripts} and so on), tokenizers/*.jsonl or smollm2/*.jsonl");
         }
 
         if (_options.Only is not null && !parts.Exists(p => p.Name == _options.Only))
@@ -76,14 +79,14 @@ internal sealed class GoldenRunner
     private IEnumerable<string> Cases() =>
         IsCase(_folder) ? [Path.TrimEndingDirectorySeparator(_folder)] : Directory.GetDirectories(_folder).Where(IsCase).Order(StringComparer.Ordinal);
 
-    private static bool IsCase(string folder) => File.Exists(Path.Combine(folder, "target", "config.json"));
+    private static bool IsCase(string folder) => CaseFiles.Any(file => File.Exists(Path.Combine(folder, file)));
 
     private bool HasLines(string name) => Directory.Exists(Path.Combine(_folder, name)) && Directory.EnumerateFiles(Path.Combine(_folder, name), "*.jsonl").Any();
 
     private void RunCase(string path)
     {
         using CaseFolder folder = new(path, _options.Engine);
-        foreach (string file in (string[])["training.safetensors", "training.json"])
+        foreach (string file in Training)
         {
             if (folder.Has(file))
             {
@@ -91,16 +94,16 @@ internal sealed class GoldenRunner
             }
         }
 
-        if (!_report.Prepare(folder.Name, "target", () => _ = folder.Model))
+        if (!CaseFiles.Except(Training).Any(folder.Has) || !_report.Prepare(folder.Name, "target", () => _ = folder.Model))
         {
             return;
         }
 
-        WhereThere("forward.safetensors", file => ForwardChecks.Run(_report, folder, file, "moa", Tolerances.Moa));
-        WhereThere("eagle-forward.safetensors", file => ForwardChecks.Run(_report, folder, file, "eagle", Tolerances.Eagle));
+        WhereThere(MoaForward, file => ForwardChecks.Run(_report, folder, file, "moa", Tolerances.Moa));
+        WhereThere(EagleForward, file => ForwardChecks.Run(_report, folder, file, "eagle", Tolerances.Eagle));
         WhereThere(TliChecks.FileName, _ => TliChecks.Run(_report, folder));
-        WhereThere("transcripts.json", file => TranscriptChecks.Run(_report, folder, file));
-        WhereThere("tli-transcripts.json", file => TranscriptChecks.Run(_report, folder, file));
+        WhereThere(Transcripts, file => TranscriptChecks.Run(_report, folder, file));
+        WhereThere(TliTranscripts, file => TranscriptChecks.Run(_report, folder, file));
 
         void WhereThere(string file, Action<string> run)
         {

@@ -83,6 +83,11 @@ internal static class Program
 
         bool interactive = json != "-" && !Console.IsOutputRedirected;
         ReportTable.Print(report, json == "-" ? Console.Error : Console.Out, interactive, verbose);
+        if (report.Failed == 0 && report.Passed == 0)
+        {
+            Console.Error.WriteLine($"{options.Folder}: nothing could be compared, which proves nothing");
+        }
+
         return report.Succeeded ? Succeeded : Failed;
     }
 }

@@ -107,7 +107,7 @@ internal sealed class GoldenReport
     /// <summary>One line for an exception: input errors speak for themselves, others bring their type.</summary>
     public static string Describe(Exception e) => e switch
     {
-        Models.InputException => e.Message,
+        Models.InputException or IOException or System.Text.Json.JsonException => e.Message,
         _ => $"{e.GetType().Name}: {e.Message} ({e.StackTrace?.Split('\n').FirstOrDefault()?.Trim()})",
     };
 

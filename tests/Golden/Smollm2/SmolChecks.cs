@@ -89,7 +89,7 @@ internal sealed class SmolChecks
 
     private void RunTranscripts(List<SmolTranscript> rows)
     {
-        int longest = rows.Max(static r => r.OutputIds.Length);
+        int longest = rows.Select(static r => r.OutputIds.Length).DefaultIfEmpty(1).Max();
         foreach (SmolTranscript row in rows)
         {
             string name = $"{Transcripts} {row.Set}/{row.QuestionId}";
@@ -182,7 +182,7 @@ internal sealed class SmolChecks
 
     private void RunMoa(Drafter drafter, List<SmolMoaTranscript> rows)
     {
-        int longest = rows.Max(static r => r.OutputIds.Length), runs = 0, passes = 0, tokens = 0, referencePasses = 0, referenceTokens = 0;
+        int longest = rows.Select(static r => r.OutputIds.Length).DefaultIfEmpty(1).Max(), runs = 0, passes = 0, tokens = 0, referencePasses = 0, referenceTokens = 0;
         List<string> different = [];
         foreach (SmolMoaTranscript row in rows)
         {

@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Golden;
 
@@ -33,7 +34,7 @@ internal static class TranscriptChecks
                 foreach ((string setting, TranscriptRun run) in runs)
                 {
                     report.Run(folder.Name, $"run {drafterName} {setting}", $"{fileName} prompt {p} {drafterName} {setting}", () =>
-                        Speculative(folder, file, prompt, drafter!, file.Settings[setting], run));
+                        Speculative(folder, file, prompt, drafter!, setting, run));
                 }
             }
         }
@@ -55,8 +56,9 @@ internal static class TranscriptChecks
         StopTokens = file.EndTokens,
     };
 
-    private static Outcome Speculative(CaseFolder folder, TranscriptFile file, TranscriptPrompt prompt, Drafter drafter, TranscriptSetting setting, TranscriptRun run)
+    private static Outcome Speculative(CaseFolder folder, TranscriptFile file, TranscriptPrompt prompt, Drafter drafter, string settingName, TranscriptRun run)
     {
+        TranscriptSetting setting = file.Settings.TryGetValue(settingName, out TranscriptSetting? known) ? known : throw new InputException($"the file's settings have no '{settingName}'");
         GenerationRequest request = Request(folder, file, prompt) with { Drafter = drafter, Tree = new TreeSettings(setting.Depth, setting.Breadth, setting.TotalTokens) };
         using Generation generation = folder.Model.Begin(request);
         generation.Prefill(CancellationToken.None);
