@@ -12,7 +12,7 @@ internal sealed class DecoderLayer
 {
     private readonly IBackend _backend;
     private readonly Weight _inputNorm, _query, _key, _value, _output, _postNorm, _gate, _up, _down;
-    private readonly Weight? _queryBias, _keyBias, _valueBias;
+    private readonly Weight? _queryBias, _keyBias, _valueBias, _outputBias;
     private readonly int _heads, _kvHeads, _headSize;
     private readonly float _epsilon, _scale;
     private readonly RopeTable _rope;
@@ -32,6 +32,7 @@ internal sealed class DecoderLayer
         _queryBias = tensors.QueryBias is null ? null : backend.LoadWeight(tensors.QueryBias);
         _keyBias = tensors.KeyBias is null ? null : backend.LoadWeight(tensors.KeyBias);
         _valueBias = tensors.ValueBias is null ? null : backend.LoadWeight(tensors.ValueBias);
+        _outputBias = tensors.OutputBias is null ? null : backend.LoadWeight(tensors.OutputBias);
         (_heads, _kvHeads, _headSize, _epsilon, _rope) = (heads, kvHeads, headSize, epsilon, rope);
         _scale = 1f / MathF.Sqrt(headSize);
     }
@@ -98,7 +99,7 @@ internal sealed class DecoderLayer
         _backend.Rope(k, _kvHeads, _rope, positions);
         Matrix attention = scratch.Attention.Slice(0, n);
         _backend.GroupAttention(q, k, v, attention, groupRows, _heads, _kvHeads, _scale);
-        _backend.MatMul(_output, attention, x, accumulate: true);
+        _backend.MatMul(_output, attention, x, _outputBias, accumulate: true);
         Mlp(x, scratch);
     }
 
@@ -106,7 +107,7 @@ internal sealed class DecoderLayer
     {
         Matrix attention = scratch.Attention.Slice(0, batch.Count);
         _backend.Attention(batch, cacheLayer, q, attention, _heads, _scale);
-        _backend.MatMul(_output, attention, x, accumulate: true);
+        _backend.MatMul(_output, attention, x, _outputBias, accumulate: true);
         Mlp(x, scratch);
     }
 

@@ -46,6 +46,7 @@ internal static class GgufConfig
             ContextLength = metadata.Int($"{type}.context_length", 1, ModelLimits.Context),
             TiedEmbeddings = !Holds(file, "output.weight"),
             AttentionBias = type == "qwen2" || Holds(file, LayerNames.Gguf(0).QueryBias),
+            OutputBias = Holds(file, LayerNames.Gguf(0).OutputBias),
             BeginToken = metadata.TokenId("tokenizer.ggml.bos_token_id", vocabulary),
             EndTokens = [.. ends.OfType<int>().Distinct()],
         };

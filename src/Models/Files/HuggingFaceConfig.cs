@@ -43,7 +43,8 @@ internal static class HuggingFaceConfig
             RopeScaling = scaling,
             ContextLength = json.Int("max_position_embeddings", 1, ModelLimits.Context),
             TiedEmbeddings = json.Bool("tie_word_embeddings"),
-            AttentionBias = type == "qwen2",
+            AttentionBias = type == "qwen2" || json.Bool("attention_bias"),
+            OutputBias = type == "llama" && json.Bool("attention_bias"),
             BeginToken = json.TokenIds("bos_token_id", vocabulary) is [int begin, ..] ? begin : null,
             EndTokens = EndTokens(json, vocabulary),
         };
@@ -69,8 +70,7 @@ internal static class HuggingFaceConfig
             throw json.Refuse("hidden_act", FileErrors.Quote(act), "'silu'");
         }
 
-        // A Llama attention_bias also puts a bias on the output projection, which no layer here has.
-        foreach (string key in (string[])[type == "llama" ? "attention_bias" : "use_sliding_window", "mlp_bias"])
+        foreach (string key in (string[])["use_sliding_window", "mlp_bias"])
         {
             if (json.Bool(key))
             {

@@ -17,8 +17,9 @@ internal static class LayerLoader
     /// <param name="names">Names of the tensors.</param>
     /// <param name="sizes">Shapes.</param>
     /// <param name="bias">Biases on q, k, v.</param>
+    /// <param name="outputBias">Bias on o: always or never as told, with <see cref="BiasRule.IfPresent"/> wherever it is there.</param>
     /// <param name="interleaved">Whether rows of q and k lie in GGUF's order of architecture llama.</param>
-    public static LayerTensors Load(WeightSet weights, LayerNames names, DrafterLayerConfig sizes, BiasRule bias, bool interleaved)
+    public static LayerTensors Load(WeightSet weights, LayerNames names, DrafterLayerConfig sizes, BiasRule bias, bool interleaved, BiasRule outputBias = BiasRule.IfPresent)
     {
         long e = sizes.HiddenSize, f = sizes.IntermediateSize, q = (long)sizes.Heads * sizes.HeadSize, kv = (long)sizes.KvHeads * sizes.HeadSize;
         bool biased = bias == BiasRule.Always
@@ -33,6 +34,8 @@ internal static class LayerLoader
             QueryBias = biased ? Order(weights.Take(names.QueryBias, WeightUse.Vector, q), sizes.Heads) : null,
             KeyBias = biased ? Order(weights.Take(names.KeyBias, WeightUse.Vector, kv), sizes.KvHeads) : null,
             ValueBias = biased ? weights.Take(names.ValueBias, WeightUse.Vector, kv) : null,
+            OutputBias = biased && (outputBias == BiasRule.Always || (outputBias == BiasRule.IfPresent && weights.Has(names.OutputBias)))
+                ? weights.Take(names.OutputBias, WeightUse.Vector, e) : null,
             PostAttentionNorm = weights.Take(names.PostAttentionNorm, WeightUse.Vector, e),
             Gate = weights.Take(names.Gate, WeightUse.Matrix, f, e),
             Up = weights.Take(names.Up, WeightUse.Matrix, f, e),

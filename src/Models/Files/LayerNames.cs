@@ -21,6 +21,8 @@ internal sealed record LayerNames
 
     public required string ValueBias { get; init; }
 
+    public required string OutputBias { get; init; }
+
     public required string PostAttentionNorm { get; init; }
 
     public required string Gate { get; init; }
@@ -40,6 +42,7 @@ internal sealed record LayerNames
         QueryBias = $"{prefix}self_attn.q_proj.bias",
         KeyBias = $"{prefix}self_attn.k_proj.bias",
         ValueBias = $"{prefix}self_attn.v_proj.bias",
+        OutputBias = $"{prefix}self_attn.o_proj.bias",
         PostAttentionNorm = $"{prefix}post_attention_layernorm.weight",
         Gate = $"{prefix}mlp.gate_proj.weight",
         Up = $"{prefix}mlp.up_proj.weight",
@@ -57,6 +60,7 @@ internal sealed record LayerNames
         QueryBias = $"blk.{layer}.attn_q.bias",
         KeyBias = $"blk.{layer}.attn_k.bias",
         ValueBias = $"blk.{layer}.attn_v.bias",
+        OutputBias = $"blk.{layer}.attn_output.bias",
         PostAttentionNorm = $"blk.{layer}.ffn_norm.weight",
         Gate = $"blk.{layer}.ffn_gate.weight",
         Up = $"blk.{layer}.ffn_up.weight",

@@ -52,6 +52,9 @@ public sealed record LlamaConfig
     /// <summary>Whether q, k, v carry biases.</summary>
     public bool AttentionBias { get; init; }
 
+    /// <summary>Whether o carries a bias too (Llama's <c>attention_bias</c>).</summary>
+    public bool OutputBias { get; init; }
+
     /// <summary>Token that begins a text, if the model has one.</summary>
     public int? BeginToken { get; init; }
 

@@ -62,14 +62,14 @@ public sealed class ModelFile : IDisposable
         bool gguf = weights.Gguf is not null;
         LlamaConfig config = gguf ? GgufConfig.Read(weights.Gguf!) : HuggingFaceConfig.Read(weights.Location.Config);
         DrafterLayerConfig sizes = new(config.HiddenSize, config.Heads, config.KvHeads, config.HeadSize, config.IntermediateSize);
-        BiasRule bias = config.AttentionBias ? BiasRule.Always : BiasRule.Never;
+        BiasRule bias = config.AttentionBias ? BiasRule.Always : BiasRule.Never, outputBias = config.OutputBias ? BiasRule.Always : BiasRule.Never;
 
         // llama.cpp's converter reorders the rows of q and k for architecture llama alone.
         bool interleaved = gguf && config.ModelType == "llama";
         LayerTensors[] layers = new LayerTensors[config.Layers];
         for (int i = 0; i < layers.Length; i++)
         {
-            layers[i] = LayerLoader.Load(weights, gguf ? LayerNames.Gguf(i) : LayerNames.HuggingFace($"model.layers.{i}."), sizes, bias, interleaved);
+            layers[i] = LayerLoader.Load(weights, gguf ? LayerNames.Gguf(i) : LayerNames.HuggingFace($"model.layers.{i}."), sizes, bias, interleaved, outputBias);
         }
 
         string head = gguf ? "output.weight" : "lm_head.weight";

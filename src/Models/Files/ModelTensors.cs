@@ -27,6 +27,9 @@ public sealed record LayerTensors
     /// <summary>[K*D], null without biases.</summary>
     public TensorView? ValueBias { get; init; }
 
+    /// <summary>[E], null without one (Llama's <c>attention_bias</c> brings it, Qwen2 has none).</summary>
+    public TensorView? OutputBias { get; init; }
+
     /// <summary>[E]</summary>
     public required TensorView PostAttentionNorm { get; init; }
 

@@ -153,9 +153,6 @@ public sealed class Tokenizer
         return System.Text.Unicode.Utf8.IsValid(_bytes[id]) ? _texts[id] = Encoding.UTF8.GetString(_bytes[id] ?? []) : null;
     }
 
-    // The one line that connects the GGUF reader: => GgufFile.Open(path).Metadata
-    private static IReadOnlyDictionary<string, object>? ReadGgufMetadata(string path) => null;
-
     private Jinja.TemplateText Render(IReadOnlyList<ChatMessage> messages, bool addGenerationPrompt)
     {
         ArgumentNullException.ThrowIfNull(messages);

@@ -96,6 +96,37 @@ public abstract class MatMulTests<TFactory> : BackendTest<TFactory>
         }
     }
 
+    [Theory]
+    [InlineData(TensorType.Q8_0, 0)]
+    [InlineData(TensorType.Q4_0, 0)]
+    [InlineData(TensorType.Q4_1, 0)]
+    [InlineData(TensorType.Q4_1, 2)]
+    [InlineData(TensorType.Q4_K, 0)]
+    [InlineData(TensorType.Q5_K, 2)]
+    [InlineData(TensorType.Q6_K, 208)]
+    public void Scales_of_every_kind_decode_exactly(TensorType type, int at)
+    {
+        // Every eleventh half, and all around the ends of the exponent range, as a block's scale.
+        using Bench bench = Start();
+        ushort[] halves = [.. Enumerable.Range(0, 65536).Where(static i => i % 11 == 0 || (i & 0x7c00) is 0x7c00 && (i & 0x3ff) < 3 || (i & 0x7fff) < 40).Select(static i => (ushort)i)];
+        int columns = type.BlockElements(), size = type.BlockBytes();
+        byte[] bytes = StoredRows.Random(type, halves.Length * columns, 3);
+        for (int i = 0; i < halves.Length; i++)
+        {
+            BitConverter.TryWriteBytes(bytes.AsSpan((i * size) + at), halves[i]);
+        }
+
+        float[] expected = StoredRows.Decode(type, bytes, halves.Length * columns);
+        Matrix output = bench.Matrix(halves.Length, columns);
+        bench.Backend.Embed(bench.Load(type, bytes, [halves.Length, columns]), [.. Enumerable.Range(0, halves.Length)], output);
+        float[] actual = bench.Read(output);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            bool same = float.IsNaN(expected[i]) ? float.IsNaN(actual[i]) : BitConverter.SingleToInt32Bits(expected[i]) == BitConverter.SingleToInt32Bits(actual[i]);
+            Assert.True(same, $"half {halves[i / columns]:x4}, element {i % columns}: {actual[i]:R} for {expected[i]:R}");
+        }
+    }
+
     [Fact]
     public void Writes_only_its_output()
     {

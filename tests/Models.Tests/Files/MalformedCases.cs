@@ -151,7 +151,7 @@ internal static class MalformedCases
         Key("eos_token_id", "40", "39");
         Key("eos_token_id", "[1, -1]", "-1");
         Key("hidden_act", "\"gelu\"", "'gelu'");
-        Key("attention_bias", "true");
+        Key("attention_bias", "\"yes\"");
         Key("mlp_bias", "true");
         Key("use_sliding_window", "true");
         Key("quantization_config", "{\"quant_method\":\"awq\"}");

@@ -190,12 +190,13 @@ public sealed unsafe partial class CpuBackend
         {
             CpuKvCache cache = Cpu(batch.Cache(i));
             Check(cache.KvHeads == job.KvHeads && cache.HeadSize == job.HeadSize && (uint)layer < (uint)cache.Layers, "Attention's caches differ in shape or lack the layer");
+            Check(prefix[i] >= 0 && prefix[i] <= cache.Capacity, "a prefix lies outside the cache");
             int list = batch.Ancestors(i).Length;
             ancestors += list;
             keys += prefix[i] + list;
 
             // Sized by what the cache can hold, so that working memory does not grow with every token.
-            mostKeys = Math.Max(mostKeys, Math.Max(cache.Capacity, prefix[i]) + list);
+            mostKeys = Math.Max(mostKeys, cache.Capacity + list);
         }
 
         byte* shared = _scratch.Shared((n * (long)(sizeof(AttentionRow) + sizeof(AttentionBlock))) + (ancestors * sizeof(int)));
