@@ -44,13 +44,16 @@ internal static class ReportTable
     public static void Print(GoldenReport report, TextWriter output, bool interactive, bool verbose)
     {
         List<string[]> rows = [.. Rows(report).Select(static r => (string[])[r.Case, r.Group, $"{r.Checks}", $"{r.Values}", r.Error, r.Allowed, r.Share, r.Result])];
-        if (interactive)
+        int[] widths = [.. Headers.Select((header, i) => rows.Select(r => r[i].Length).Append(header.Length).Max())];
+
+        // A drawn table takes three columns between cells; in a narrower window it would break up words.
+        if (interactive && AnsiConsole.Profile.Width >= widths.Sum() + (3 * widths.Length))
         {
             Draw(rows);
         }
         else
         {
-            Align(rows, output);
+            Align(rows, widths, output);
         }
 
         if (verbose)
@@ -86,9 +89,8 @@ internal static class ReportTable
         }
     }
 
-    private static void Align(List<string[]> rows, TextWriter output)
+    private static void Align(List<string[]> rows, int[] widths, TextWriter output)
     {
-        int[] widths = [.. Headers.Select((header, i) => rows.Select(r => r[i].Length).Append(header.Length).Max())];
         foreach (string[] row in rows.Prepend(Headers))
         {
             // Numbers to the right, words to the left.
