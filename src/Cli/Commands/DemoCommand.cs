@@ -51,7 +51,7 @@ internal sealed class DemoCommand : Command
             TinyPair.Write(folder.FullName, TinySeed);
             string[] starts = ["A large language model", "The drafter sees", "When the link is cut"];
             int code = await ShowAsync(Path.Combine(folder.FullName, "target"), Path.Combine(folder.FullName, "moa"), options, [.. starts.Select(start => request with { Prompt = start })]).ConfigureAwait(false);
-            _console.Error.WriteLine("A pass of so small a target costs next to nothing, so drafting can't pay here; with a real model it does.");
+            _console.Error.WriteLine("A pass of so small a target costs next to nothing, so drafting cannot pay here; look at tau.");
             return code;
         }
         finally
