@@ -40,7 +40,7 @@ public static class TinyPair
         TinyWriter.Moa(Path.Combine(directory, "moa"), sizes, 0.1, random, TensorType.BF16);
         TinyWriter.Eagle(Path.Combine(directory, "eagle"), sizes, 0.1, random, TensorType.BF16);
         TinyWriter.Target(Path.Combine(directory, "independent"), sizes with { Layers = 1, Intermediate = 128 }, embedding, head, 0.1, random, TensorType.BF16, TinyBpe.EndToken);
-        TinyWriter.Moa(Path.Combine(directory, "moa-random"), sizes, 4, random, TensorType.BF16);
+        TinyWriter.Moa(Path.Combine(directory, "moa-random"), sizes, 40, random, TensorType.BF16);
     }
 
     /// <summary>lm_head[w] = sum over the tokens t that w follows in the text of log(1 + count) * embedding[t], scaled so that a followed token's logit is a few units.</summary>

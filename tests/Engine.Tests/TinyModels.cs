@@ -56,7 +56,7 @@ public sealed class TinyModels : IDisposable
         float[] embedding = random.Normal(s.Vocabulary * s.Hidden, 1), head = random.Normal(s.Vocabulary * s.Hidden, 1.3 / Math.Sqrt(s.Hidden));
         TinyWriter.Target(Path.Combine(folder, "target"), s, embedding, head, 0.8, random, TensorType.F32, endToken: null);
         TinyWriter.Moa(Path.Combine(folder, "moa"), s, 0.2, random, TensorType.F32);
-        TinyWriter.Moa(Path.Combine(folder, "moa-random"), s, 3, random, TensorType.F32);
+        TinyWriter.Moa(Path.Combine(folder, "moa-random"), s, 30, random, TensorType.F32);
         TinyWriter.Eagle(Path.Combine(folder, "eagle"), s, 0.2, random, TensorType.F32);
     }
 }
