@@ -172,7 +172,7 @@ internal sealed class Generation : IDisposable
         TokenId root = new(_sequence.Tokens[_sequence.Count - 1]);
         if (_drafts && DrafterSees(verified + _draftDepth))
         {
-            _session.Draft(Tree);
+            Draft();
         }
         else
         {
@@ -299,14 +299,33 @@ internal sealed class Generation : IDisposable
 
     private TokenId ChooseAt(Matrix logits)
     {
-        if (_sampler.IsPlainArgMax)
+        try
         {
-            _backend.ArgMax(logits, _argMax);
-            return new TokenId(_argMax[0]);
-        }
+            if (_sampler.IsPlainArgMax)
+            {
+                _backend.ArgMax(logits, _argMax);
+                return new TokenId(_argMax[0]);
+            }
 
-        _backend.Read(logits, _logits);
-        return _sampler.Choose(_logits);
+            _backend.Read(logits, _logits);
+            return _sampler.Choose(_logits);
+        }
+        catch (ArithmeticException e)
+        {
+            throw new InputException($"the model's logits for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow; check the file with 'llspec inspect' and download or convert it again", e);
+        }
+    }
+
+    private void Draft()
+    {
+        try
+        {
+            _session.Draft(Tree);
+        }
+        catch (ArithmeticException e)
+        {
+            throw new InputException($"the drafter's logits ({_plan.Drafter.Kind}) for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow; check the file with 'llspec inspect', or go without it", e);
+        }
     }
 
     private void Commit(TokenId token)

@@ -53,6 +53,10 @@ public sealed class ModelFile : IDisposable
         }
     }
 
+    /// <summary>Reads every weight that inference uses (seconds per gigabyte); opening a model does not.</summary>
+    /// <returns>Name of the first tensor that holds a NaN or an infinity, or null.</returns>
+    public string? FindNonFinite() => _weights.FindNonFinite();
+
     /// <inheritdoc/>
     public void Dispose() => _weights.Dispose();
 

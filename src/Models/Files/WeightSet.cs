@@ -130,6 +130,47 @@ internal sealed class WeightSet : IDisposable
         }
     }
 
+    /// <summary>Reads every tensor taken; the first that holds a NaN or an infinity, or null.</summary>
+    public string? FindNonFinite()
+    {
+        foreach (string name in _done)
+        {
+            if (!_views.TryGetValue(name, out TensorView? view) || view.Type is TensorType.I64 or TensorType.U8)
+            {
+                continue;
+            }
+
+            ParallelLoopResult loop = Parallel.For(0, view.Rows, () => new float[view.Columns], (row, state, values) =>
+            {
+                Dequantizer.Row(view, row, values);
+                if (!AllFinite(values))
+                {
+                    state.Stop();
+                }
+
+                return values;
+            }, static _ => { });
+            if (!loop.IsCompleted)
+            {
+                return name;
+            }
+        }
+
+        return null;
+    }
+
+    private static bool AllFinite(float[] values)
+    {
+        // x - x is 0 for finite x and NaN for the rest, and NaN spreads through sums: one branch per row.
+        float sum = 0;
+        foreach (float x in values)
+        {
+            sum += x - x;
+        }
+
+        return sum == 0;
+    }
+
     public void Dispose() => _files.ForEach(static f => f.Dispose());
 
     private ModelFileException WrongShape(TensorInfo info, string expected) =>
