@@ -1,4 +1,5 @@
 using CsCheck;
+using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
@@ -41,6 +42,35 @@ public sealed class LosslessTests
             threads: 1);
     }
 
+    /// <summary>Stricter than equal tokens: a wrong order of keys or a wrong row changes bits long before it changes a choice.</summary>
+    [Theory]
+    [MemberData(nameof(DrafterNames))]
+    public void Keys_and_values_are_the_bits_that_plain_decoding_leaves(string name)
+    {
+        using Drafter drafter = Tiny.Open(name);
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 200, IgnoreEndTokens = true };
+        float[] plain = Keys(request), speculative = Keys(request with { Drafter = drafter, Tree = new(7, 8, 62) });
+        Assert.Equal(plain.Select(BitConverter.SingleToInt32Bits), speculative.Select(BitConverter.SingleToInt32Bits));
+
+        static float[] Keys(GenerationRequest request)
+        {
+            using Generation generation = Tiny.Model.Begin(request);
+            generation.Prefill(CancellationToken.None);
+            while (generation.NewTokens <= 150)
+            {
+                generation.Step();
+            }
+
+            int size = Tiny.Model.Config.KvSize, rows = 150 * generation.Cache.Layers;
+            using TensorBuffer buffer = Tiny.Model.Backend.Allocate((long)rows * size, "test");
+            Matrix all = new(buffer, 0, rows, size, size);
+            Tiny.Model.Backend.GatherLayers(generation.Cache, new CacheRow(0), 150, all);
+            float[] values = new float[rows * size];
+            Tiny.Model.Backend.Read(all, values);
+            return values;
+        }
+    }
+
     [Theory]
     [MemberData(nameof(DrafterNames))]
     public void Good_drafters_are_accepted(string name)
@@ -58,7 +88,8 @@ public sealed class LosslessTests
     {
         GenerationRequest request = new() { Prompt = "So a small model", MaxNewTokens = 300, IgnoreEndTokens = true };
         GenerationResult whole = Tiny.Model.Generate(request);
-        foreach (int cut in new[] { 1, 2, 63, 64, 127, 128, 129, 200 })
+        int length = whole.PromptIds.Count;
+        foreach (int cut in new[] { 1, 2, 63, 64, 127 - length, 128 - length, 129 - length, 127, 128, 129, 200, 256 - length, 257 - length })
         {
             int[] prefix = [.. whole.PromptIds, .. whole.OutputIds.Take(cut)];
             GenerationResult rest = Tiny.Model.Generate(request with { Prompt = null, PromptIds = prefix, MaxNewTokens = 300 - cut });
