@@ -4,6 +4,8 @@ using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Engine.Tests.Sampling;
+using LowLevelSpec.Engine.Tiny;
+using LowLevelSpec.Models;
 using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Decoding;
@@ -40,6 +42,23 @@ public sealed class LosslessTests
             },
             iter: 25,
             threads: 1);
+    }
+
+    /// <summary>Infinite weights, as a careless conversion to half precision leaves them, make every score of the drafter NaN.</summary>
+    [Theory]
+    [InlineData("moa", 0)]
+    [InlineData("moa", 2)]
+    [InlineData("eagle", 0)]
+    public void A_drafter_whose_numbers_overflow_changes_nothing(string kind, int targetLayers)
+    {
+        string folder = Path.Combine(Tiny.Folder, $"overflow-{kind}-{targetLayers}");
+        TinySizes sizes = new(Tiny.Model.Config.VocabularySize, 128, 4, 8, 4, 256, 1024);
+        (kind == "moa" ? (Action<string, TinySizes, double, TinyRandom, TensorType>)TinyWriter.Moa : TinyWriter.Eagle)(folder, sizes, 1e40, new TinyRandom(5), TensorType.BF16);
+        using Drafter drafter = Tiny.Model.OpenDrafter(folder, new DrafterOptions { TargetLayerInference = targetLayers });
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60, IgnoreEndTokens = true };
+        GenerationResult speculative = Tiny.Model.Generate(request with { Drafter = drafter });
+        Assert.Equal(Tiny.Model.Generate(request).OutputIds, speculative.OutputIds);
+        Assert.Equal(0, speculative.Statistics.DraftedNodes);
     }
 
     /// <summary>Stricter than equal tokens: a wrong order of keys or a wrong row changes bits long before it changes a choice.</summary>
