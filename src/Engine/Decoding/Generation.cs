@@ -54,6 +54,7 @@ internal sealed class Generation : IDisposable
     private readonly int[] _acceptedPerDepth;
     private readonly bool _drafts;
     private readonly int _draftDepth;
+    private bool _drafterFailed;
     private int _cycles;
     private long _draftedNodes;
     private long _prefillTicks, _draftTicks, _verifyTicks, _otherTicks;
@@ -172,7 +173,7 @@ internal sealed class Generation : IDisposable
         TokenId root = new(_sequence.Tokens[_sequence.Count - 1]);
         if (_drafts && DrafterSees(verified + _draftDepth))
         {
-            Draft();
+            Draft(root);
         }
         else
         {
@@ -253,8 +254,22 @@ internal sealed class Generation : IDisposable
 
     private static double Seconds(long ticks) => ticks / (double)Stopwatch.Frequency;
 
+    /// <summary>A drafter whose numbers overflow (a broken or badly converted checkpoint) is heard no more: the text is the target's with any drafter.</summary>
+    private void Draft(TokenId root)
+    {
+        try
+        {
+            _session.Draft(Tree);
+        }
+        catch (ArithmeticException e) when (e is not (DivideByZeroException or OverflowException))
+        {
+            _drafterFailed = true;
+            Tree.Reset(root);
+        }
+    }
+
     /// <summary>Beyond its trained length a drafter neither sees nor proposes anything; the text goes on without it.</summary>
-    private bool DrafterSees(int end) => _drafts && end <= _plan.Drafter.MaxPosition;
+    private bool DrafterSees(int end) => _drafts && !_drafterFailed && end <= _plan.Drafter.MaxPosition;
 
     /// <summary>The tree's rows: node i at cache row P+i and position P+depth, seeing the whole prefix and its ancestors.</summary>
     private void FillBatch(int verified)
@@ -313,18 +328,6 @@ internal sealed class Generation : IDisposable
         catch (ArithmeticException e)
         {
             throw new InputException($"the model's logits for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow; check the file with 'llspec inspect' and download or convert it again", e);
-        }
-    }
-
-    private void Draft()
-    {
-        try
-        {
-            _session.Draft(Tree);
-        }
-        catch (ArithmeticException e)
-        {
-            throw new InputException($"the drafter's logits ({_plan.Drafter.Kind}) for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow; check the file with 'llspec inspect', or go without it", e);
         }
     }
 

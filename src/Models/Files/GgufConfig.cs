@@ -28,6 +28,12 @@ internal static class GgufConfig
         int headSize = HeadSize(metadata, type, hidden, heads);
         RefuseWhatTheEngineLacks(metadata, type);
         int vocabulary = Vocabulary(file, hidden);
+        string sizeKey = $"{type}.vocab_size";
+        if (metadata.OptionalInt(sizeKey, 1, ModelLimits.Vocabulary) is int named && named != vocabulary)
+        {
+            throw metadata.Wrong(sizeKey, named, $"{vocabulary}, the rows of '{LayerNames.GgufEmbedding}'");
+        }
+
         float theta = metadata.OptionalFloat($"{type}.rope.freq_base", 0, float.PositiveInfinity) ?? DefaultTheta;
         int?[] ends = [metadata.TokenId("tokenizer.ggml.eos_token_id", vocabulary), metadata.TokenId("tokenizer.ggml.eot_token_id", vocabulary)];
         return new LlamaConfig

@@ -1,8 +1,11 @@
 using CsCheck;
+using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Engine.Tests.Sampling;
+using LowLevelSpec.Engine.Tiny;
+using LowLevelSpec.Models;
 using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Decoding;
@@ -41,6 +44,52 @@ public sealed class LosslessTests
             threads: 1);
     }
 
+    /// <summary>Infinite weights, as a careless conversion to half precision leaves them, make every score of the drafter NaN.</summary>
+    [Theory]
+    [InlineData("moa", 0)]
+    [InlineData("moa", 2)]
+    [InlineData("eagle", 0)]
+    public void A_drafter_whose_numbers_overflow_changes_nothing(string kind, int targetLayers)
+    {
+        string folder = Path.Combine(Tiny.Folder, $"overflow-{kind}-{targetLayers}");
+        TinySizes sizes = new(Tiny.Model.Config.VocabularySize, 128, 4, 8, 4, 256, 1024);
+        (kind == "moa" ? (Action<string, TinySizes, double, TinyRandom, TensorType>)TinyWriter.Moa : TinyWriter.Eagle)(folder, sizes, 1e40, new TinyRandom(5), TensorType.BF16);
+        using Drafter drafter = Tiny.Model.OpenDrafter(folder, new DrafterOptions { TargetLayerInference = targetLayers });
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60, IgnoreEndTokens = true };
+        GenerationResult speculative = Tiny.Model.Generate(request with { Drafter = drafter });
+        Assert.Equal(Tiny.Model.Generate(request).OutputIds, speculative.OutputIds);
+        Assert.Equal(0, speculative.Statistics.DraftedNodes);
+    }
+
+    /// <summary>Stricter than equal tokens: a wrong order of keys or a wrong row changes bits long before it changes a choice.</summary>
+    [Theory]
+    [MemberData(nameof(DrafterNames))]
+    public void Keys_and_values_are_the_bits_that_plain_decoding_leaves(string name)
+    {
+        using Drafter drafter = Tiny.Open(name);
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 200, IgnoreEndTokens = true };
+        float[] plain = Keys(request), speculative = Keys(request with { Drafter = drafter, Tree = new(7, 8, 62) });
+        Assert.Equal(plain.Select(BitConverter.SingleToInt32Bits), speculative.Select(BitConverter.SingleToInt32Bits));
+
+        static float[] Keys(GenerationRequest request)
+        {
+            using Generation generation = Tiny.Model.Begin(request);
+            generation.Prefill(CancellationToken.None);
+            while (generation.NewTokens <= 150)
+            {
+                generation.Step();
+            }
+
+            int size = Tiny.Model.Config.KvSize, rows = 150 * generation.Cache.Layers;
+            using TensorBuffer buffer = Tiny.Model.Backend.Allocate((long)rows * size, "test");
+            Matrix all = new(buffer, 0, rows, size, size);
+            Tiny.Model.Backend.GatherLayers(generation.Cache, new CacheRow(0), 150, all);
+            float[] values = new float[rows * size];
+            Tiny.Model.Backend.Read(all, values);
+            return values;
+        }
+    }
+
     [Theory]
     [MemberData(nameof(DrafterNames))]
     public void Good_drafters_are_accepted(string name)
@@ -58,7 +107,8 @@ public sealed class LosslessTests
     {
         GenerationRequest request = new() { Prompt = "So a small model", MaxNewTokens = 300, IgnoreEndTokens = true };
         GenerationResult whole = Tiny.Model.Generate(request);
-        foreach (int cut in new[] { 1, 2, 63, 64, 127, 128, 129, 200 })
+        int length = whole.PromptIds.Count;
+        foreach (int cut in new[] { 1, 2, 63, 64, 127 - length, 128 - length, 129 - length, 127, 128, 129, 200, 256 - length, 257 - length })
         {
             int[] prefix = [.. whole.PromptIds, .. whole.OutputIds.Take(cut)];
             GenerationResult rest = Tiny.Model.Generate(request with { Prompt = null, PromptIds = prefix, MaxNewTokens = 300 - cut });

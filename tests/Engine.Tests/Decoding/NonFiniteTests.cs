@@ -4,7 +4,7 @@ using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Decoding;
 
-/// <summary>Weights that hold NaN or infinity end a generation with a sentence that names model or drafter; a full check of the file finds the tensor.</summary>
+/// <summary>Weights that hold NaN or infinity end a generation with a sentence that names the model; a broken drafter falls silent and the text goes on; a full check of the file finds the tensor.</summary>
 public sealed class NonFiniteTests
 {
     [Theory]
@@ -26,7 +26,7 @@ public sealed class NonFiniteTests
 
             using LanguageModel model = LanguageModel.Open(Path.Combine(source, "target"), new EngineOptions { Threads = 1 });
             using Drafter drafter = model.OpenDrafter(Path.Combine(folder, "moa"));
-            Assert.Contains("the drafter's logits", Assert.Throws<InputException>(() => model.Generate(new() { PromptIds = [1, 2], Drafter = drafter })).Message);
+            Assert.Equal(model.Generate(new() { PromptIds = [1, 2] }).OutputIds, model.Generate(new() { PromptIds = [1, 2], Drafter = drafter }).OutputIds);
 
             using ModelFile file = ModelFile.Open(Path.Combine(folder, "target")), good = ModelFile.Open(Path.Combine(source, "target"));
             Assert.Equal("model.layers.1.mlp.down_proj.weight", file.FindNonFinite());

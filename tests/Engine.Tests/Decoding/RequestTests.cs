@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
@@ -78,6 +79,72 @@ public sealed class RequestTests
             Assert.Equal(plain, result.OutputIds);
             Assert.InRange(result.Statistics.TargetPasses, 60, 100);
             Assert.All(result.Statistics.Accepted.TakeLast(50), static a => Assert.Equal(0, a));
+        }
+    }
+
+    /// <summary>Where the text has to end is worked out from the text that nothing stops, not from another stopped one.</summary>
+    [Theory]
+    [InlineData("none")]
+    [InlineData("moa")]
+    [InlineData("eagle")]
+    public void A_stop_string_ends_the_text_at_the_token_that_completes_it(string name)
+    {
+        using Drafter drafter = Tiny.Open(name);
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 80, IgnoreEndTokens = true, Drafter = drafter };
+        GenerationResult free = Tiny.Model.Generate(request);
+        for (int at = 1; at < 50; at += 5)
+        {
+            string stop = free.Text!.Substring(free.Text.Length * at / 80, 3);
+            int end = Enumerable.Range(1, 80).First(n => Tiny.Model.Tokenizer!.Decode([.. free.OutputIds.Take(n)], skipSpecial: true).Contains(stop, StringComparison.Ordinal));
+            GenerationResult stopped = Tiny.Model.Generate(request with { StopStrings = ["never in it", stop, "nor this"] });
+            Assert.Equal(free.OutputIds.Take(end), stopped.OutputIds);
+            Assert.Equal(free.Text[..free.Text.IndexOf(stop, StringComparison.Ordinal)], stopped.Text);
+        }
+    }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("moa")]
+    public void A_stop_at_the_last_allowed_token_is_a_stop(string name)
+    {
+        using Drafter drafter = Tiny.Open(name);
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60, IgnoreEndTokens = true, Drafter = drafter };
+        IReadOnlyList<int> free = Tiny.Model.Generate(request).OutputIds;
+        for (int at = 0; at < 20; at++)
+        {
+            int first = free.Index().First(t => t.Item == free[at]).Index;
+            GenerationResult last = Tiny.Model.Generate(request with { StopTokens = [free[at]], MaxNewTokens = first + 1 });
+            Assert.Equal((FinishReason.Stop, first + 1), (last.FinishReason, last.OutputIds.Count));
+        }
+    }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("moa")]
+    public void Any_of_the_models_end_tokens_and_the_requests_stop_tokens_ends_the_text(string name)
+    {
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60 };
+        IReadOnlyList<int> free = Tiny.Model.Generate(request with { IgnoreEndTokens = true }).OutputIds;
+        foreach (int[] at in new[] { new[] { 5, 20, 40, 50 }, [20, 5, 50, 40], [40, 50, 5, 20], [50, 40, 20, 5] })
+        {
+            string folder = Path.Combine(Tiny.Folder, "ends-" + Guid.NewGuid().ToString("N"));
+            Directory.CreateDirectory(folder);
+            foreach (string file in Directory.GetFiles(Tiny.Path_("target")))
+            {
+                File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+            }
+
+            JsonNode json = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "config.json")))!;
+            json["eos_token_id"] = new JsonArray(free[at[0]], free[at[1]]);
+            File.WriteAllText(Path.Combine(folder, "config.json"), json.ToJsonString());
+            using LanguageModel model = LanguageModel.Open(folder, new EngineOptions { Threads = 1 });
+            using Drafter drafter = Tiny.Open(name, model);
+            int[] ends = [.. at.Select(i => free[i])];
+            int length = free.TakeWhile(t => !ends.Contains(t)).Count() + 1, withoutModels = free.TakeWhile(t => !ends.Skip(2).Contains(t)).Count() + 1;
+            request = request with { Drafter = drafter, StopTokens = [.. ends.Skip(2)] };
+            Assert.Equal(free.Take(length), model.Generate(request).OutputIds);
+            Assert.Equal(free.Take(withoutModels), model.Generate(request with { IgnoreEndTokens = true }).OutputIds);
+            request = request with { Drafter = null };
         }
     }
 

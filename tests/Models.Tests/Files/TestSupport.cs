@@ -23,11 +23,16 @@ internal sealed class TempFolder : IDisposable
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }
 
-/// <summary>The <c>shared</c> folder with golden files and models, where a checkout or one of its parents has one beside it.</summary>
+/// <summary>The <c>shared</c> folder with golden files and models, that LLSPEC_SHARED names, or that a checkout or one of its parents has beside it.</summary>
 internal static class SharedFolder
 {
     public static string? TryFind()
     {
+        if (Environment.GetEnvironmentVariable("LLSPEC_SHARED") is { Length: > 0 } named && Directory.Exists(named))
+        {
+            return named;
+        }
+
         for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {
             string shared = Path.Combine(folder.FullName, "shared");

@@ -12,7 +12,7 @@ internal static class TokenizerFixtures
     private static readonly ConcurrentDictionary<string, Tokenizer> Opened = new();
 
     /// <summary>The folder "shared" beside or above the repository; null where there is none.</summary>
-    public static string? SharedFolder { get; } = FindShared();
+    public static string? SharedFolder { get; } = Files.SharedFolder.TryFind();
 
     /// <summary>A path in the shared folder; the test is skipped where it does not exist.</summary>
     public static string Shared(params string[] parts)
@@ -110,20 +110,6 @@ internal static class TokenizerFixtures
             using var document = JsonDocument.Parse(line);
             yield return document.RootElement.Clone();
         }
-    }
-
-    private static string? FindShared()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            var shared = Path.Combine(folder.FullName, "shared");
-            if (Directory.Exists(Path.Combine(shared, "tokenizers")))
-            {
-                return shared;
-            }
-        }
-
-        return null;
     }
 }
 

@@ -59,7 +59,8 @@ internal static unsafe class SelectionKernels<TVec>
             largest = x[i] > largest ? x[i] : largest;
         }
 
-        if (nan)
+        // +infinity, or nothing but -infinity.
+        if (nan || float.IsInfinity(largest))
         {
             Volatile.Write(ref job->BadRow, item + 1);
             return;
