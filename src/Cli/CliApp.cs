@@ -19,7 +19,8 @@ internal static class CliApp
         {
             // Prompts may begin with '@' or contain anything else, so no argument stands for a file of arguments.
             ParserConfiguration parser = new() { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
-            ParseResult parsed = CreateRoot(console).Parse(args, parser);
+            RootCommand root = CreateRoot(console);
+            ParseResult parsed = root.Parse(Arguments.SplitEmptyValues(root, args), parser);
             if (parsed.Action is ParseErrorAction)
             {
                 return Fail(console, $"{FirstError(parsed)} Try '{Path(parsed.CommandResult)} --help'.", ExitCode.WrongUsage);
@@ -64,7 +65,7 @@ internal static class CliApp
         }
         catch (Exception e) when (e is InputException or IOException or UnauthorizedAccessException)
         {
-            return Fail(console, e.Message, ExitCode.BadInput);
+            return Fail(console, e is InputException ? e.Message : $"a file can't be read or written: {FileProblem.Reason(e)}", ExitCode.BadInput);
         }
         catch (OutOfMemoryException)
         {
@@ -98,7 +99,15 @@ internal static class CliApp
                 target[i] = char.IsControl(text[i]) ? ' ' : text[i];
             }
         });
-        console.Error.WriteLine($"llspec: {line}");
+        try
+        {
+            console.Error.WriteLine($"llspec: {line}");
+        }
+        catch (IOException)
+        {
+            // Standard error is full or gone: the exit code is all that is left to say.
+        }
+
         return code;
     }
 

@@ -30,7 +30,22 @@ internal sealed record CliConsole(TextWriter Out, TextWriter Error, TextReader I
     public Table CreateTable() => new Table().Border(OutIsTerminal ? TableBorder.Rounded : TableBorder.Markdown);
 
     /// <summary>Writes a table to standard output.</summary>
-    public void Write(Table table) => Rich(Out, OutIsTerminal).Write(table);
+    public void Write(Table table)
+    {
+        if (OutIsTerminal)
+        {
+            Rich(Out, terminal: true).Write(table);
+            return;
+        }
+
+        // Spectre draws the borders that Markdown lacks as lines of blanks.
+        using StringWriter text = new();
+        Rich(text, terminal: false).Write(table);
+        foreach (string line in text.ToString().Split('\n').Select(static line => line.TrimEnd()).Where(static line => line.Length > 0))
+        {
+            Out.WriteLine(line);
+        }
+    }
 
     /// <summary>A Spectre console over standard error, for progress.</summary>
     public IAnsiConsole RichError() => Rich(Error, ErrorIsTerminal);

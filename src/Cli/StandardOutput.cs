@@ -1,4 +1,5 @@
 using System.Text;
+using LowLevelSpec.Models;
 using Microsoft.Win32.SafeHandles;
 
 namespace LowLevelSpec.Cli;
@@ -20,13 +21,14 @@ internal static class StandardOutput
         if (!OperatingSystem.IsWindows() && Console.IsOutputRedirected)
         {
             FileStream raw = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
-            stream = raw.CanSeek ? stream : new PipeStream(raw);
+            stream = raw.CanSeek ? stream : raw;
         }
 
-        return new StreamWriter(stream, Utf8) { AutoFlush = true };
+        return new StreamWriter(new TellingStream(stream), Utf8) { AutoFlush = true };
     }
 
-    private sealed class PipeStream(FileStream inner) : Stream
+    /// <summary>Tells a reader's going and a full device from other failures.</summary>
+    private sealed class TellingStream(Stream inner) : Stream
     {
         /// <summary>EPIPE, the same number on Linux and macOS; .NET hands the raw number over.</summary>
         private const int BrokenPipe = 32;
@@ -37,12 +39,12 @@ internal static class StandardOutput
 
         public override bool CanWrite => true;
 
-        public override long Length => throw new NotSupportedException("a pipe has no length");
+        public override long Length => throw new NotSupportedException("standard output has no length");
 
         public override long Position
         {
-            get => throw new NotSupportedException("a pipe has no position");
-            set => throw new NotSupportedException("a pipe has no position");
+            get => throw new NotSupportedException("standard output has no position");
+            set => throw new NotSupportedException("standard output has no position");
         }
 
         public override void Flush()
@@ -59,14 +61,18 @@ internal static class StandardOutput
             {
                 throw new BrokenPipeException(e);
             }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new InputException($"standard output: {FileProblem.Reason(e)}; make room, or send the output elsewhere", e);
+            }
         }
 
         public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
 
         public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("standard output is not read");
 
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException("a pipe can't seek");
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException("standard output can't seek");
 
-        public override void SetLength(long value) => throw new NotSupportedException("a pipe has no length");
+        public override void SetLength(long value) => throw new NotSupportedException("standard output has no length");
     }
 }

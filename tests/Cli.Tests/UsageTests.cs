@@ -27,6 +27,8 @@ public sealed class UsageTests
     [InlineData("compare --model m --drafter lookup", "--prompts")]
     [InlineData("compare --model m --prompts p", "--drafter")]
     [InlineData("compare --drafter lookup --prompts p", "--model")]
+    [InlineData("compare --model m --drafter none --prompts p", "--drafter none")]
+    [InlineData("compare --model m --drafter lookup --tree off --prompts p", "--tree off")]
     [InlineData("inspect", "PATH")]
     [InlineData("inspect a b", "'b'")]
     [InlineData("doctor now", "'now'")]

@@ -31,7 +31,7 @@ internal sealed class CompareCommand : Command
         AllowMultipleArgumentsPerToken = true,
     };
 
-    private readonly NumberOption<int> _limit = new("--limit", "At most this many prompts of each file.", low: 1);
+    private readonly NumberOption<int> _limit = new("--limit", "At most this many prompts of each file; all by default.", low: 1);
 
     public CompareCommand(CliConsole console)
         : base("compare", "Plain against speculative decoding over files of prompts: equality, tau, speedup.")
@@ -47,9 +47,14 @@ internal sealed class CompareCommand : Command
     private int Run(ParseResult result)
     {
         GenerationRequest request = _run.Request(result);
+        if (!_run.HasDrafter(result) || request.Tree is null)
+        {
+            throw new UsageException($"{(request.Tree is null ? "--tree off" : "--drafter none")} leaves nothing to compare with plain decoding: give a drafter and a tree.");
+        }
+
         int limit = _limit.Read(result) ?? int.MaxValue;
         List<FilePrompt> prompts = [.. result.GetRequiredValue(_prompts).SelectMany(path => PromptFile.Read(Filled.In("--prompts", path)).Take(limit))];
-        using JsonTarget? file = JsonTarget.Open(_json.File(result));
+        using JsonTarget? file = JsonTarget.Open(_json.File(result), [.. _run.Inputs(result), .. prompts.Select(static prompt => prompt.File).Distinct(StringComparer.Ordinal)]);
         using LanguageModel model = _run.OpenModel(result);
         using Drafter? drafter = _run.OpenDrafter(result, model);
         using Interrupts.Work work = _console.Interrupts.Begin();

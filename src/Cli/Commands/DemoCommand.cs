@@ -21,8 +21,8 @@ internal sealed class DemoCommand : Command
     private static readonly string[] PromptSets = ["mt_bench.jsonl", "gsm8k.jsonl", "humaneval.jsonl"];
 
     private readonly CliConsole _console;
-    private readonly NumberOption<int> _maxNew = new("--max-new", "Most new tokens per prompt.", low: 1);
-    private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use.", low: 0);
+    private readonly NumberOption<int> _maxNew = new("--max-new", $"Most new tokens per prompt; {DefaultTokens} by default.", low: 1);
+    private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use (the default).", low: 0);
     private readonly Option<bool> _tiny = new("--tiny") { Description = "The tiny generated pair even where a real model is at hand." };
 
     public DemoCommand(CliConsole console)

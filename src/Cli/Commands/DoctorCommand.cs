@@ -29,7 +29,7 @@ internal sealed class DoctorCommand : Command
 
     private int Run(ParseResult result)
     {
-        using JsonTarget? file = JsonTarget.Open(_json.File(result));
+        using JsonTarget? file = JsonTarget.Open(_json.File(result), []);
         DoctorReport report = Examine();
         file?.Write(Json.Indented(report));
         if (_json.ToStandardOutput(result))
@@ -51,7 +51,7 @@ internal sealed class DoctorCommand : Command
         List<string> models = FindModels(), advice = [];
         if (!cuda)
         {
-            advice.Add("no CUDA driver found; the CPU backend runs");
+            advice.Add("no CUDA driver: nothing to do; the CPU backend runs");
         }
 
         if (bits == (int)SimdWidth.Scalar)
@@ -149,7 +149,7 @@ internal sealed class DoctorCommand : Command
         Row("cores", $"{report.Cores}, {report.Threads} threads by default");
         Row("vectors", report.SimdBits == (int)SimdWidth.Scalar ? "none" : $"{report.SimdBits} bits");
         Row("memory", $"{report.MemoryBytes / (double)(1 << 30):0.0} GiB");
-        Row("gpu", report.CudaDriver ? "a CUDA driver is installed; this version runs on the CPU" : "no CUDA driver found; the CPU backend runs");
+        Row("gpu", report.CudaDriver ? "a CUDA driver is installed; this version runs on the CPU" : "none");
         Row("models", report.Models.Count == 0 ? "none" : string.Join('\n', report.Models));
         _console.Write(table);
         foreach (string advice in report.Advice)

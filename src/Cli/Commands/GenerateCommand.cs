@@ -30,7 +30,7 @@ internal sealed class GenerateCommand : Command
     private async Task<int> RunAsync(ParseResult result)
     {
         GenerationRequest request = _prompt.Fill(_run.Request(result), result, _console.In);
-        using JsonTarget? file = JsonTarget.Open(_json.File(result));
+        using JsonTarget? file = JsonTarget.Open(_json.File(result), _run.Inputs(result));
         using LanguageModel model = _run.OpenModel(result);
         using Drafter? drafter = _run.OpenDrafter(result, model);
         using Interrupts.Work work = _console.Interrupts.Begin();

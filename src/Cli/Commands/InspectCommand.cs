@@ -29,7 +29,7 @@ internal sealed class InspectCommand : Command
     {
         string path = Filled.In("PATH", result.GetRequiredValue(_path));
         string? target = result.GetValue(_model) is string model ? Filled.In("--model", model) : null;
-        using JsonTarget? file = JsonTarget.Open(_json.File(result));
+        using JsonTarget? file = JsonTarget.Open(_json.File(result), target is null ? [path] : [path, target]);
         InspectReport report = Inspector.Inspect(path, target);
         file?.Write(Json.Indented(report));
         if (_json.ToStandardOutput(result))
@@ -69,7 +69,11 @@ internal sealed class InspectCommand : Command
         }
         else
         {
-            Row("target layers run", report.TargetLayerInference is int n ? $"{n}" : "not said (--tli)");
+            if (report.Architecture == "moa")
+            {
+                Row("target layers run", report.TargetLayerInference is int n ? $"{n}" : "not said (--tli)");
+            }
+
             Row("checked against", report.CheckedAgainst ?? "the sizes its own config gives; --model checks it against a target");
         }
 
@@ -80,6 +84,16 @@ internal sealed class InspectCommand : Command
             types.AddRow(Markup.Escape(share.Type), $"{share.Tensors}", $"{share.Parameters:N0}", $"{share.Bytes:N0}");
         }
 
+        if (!_console.OutIsTerminal)
+        {
+            // Two Markdown tables without a blank line between them are one.
+            _console.Out.WriteLine();
+        }
+
         _console.Write(types);
+        foreach (string warning in report.Warnings)
+        {
+            _console.Out.WriteLine($"- {warning}");
+        }
     }
 }

@@ -52,4 +52,7 @@ internal sealed record InspectReport
 
     /// <summary>The tokenizer, or null where the files come without one.</summary>
     public TokenizerSummary? Tokenizer { get; init; }
+
+    /// <summary>What works but deserves a look.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
 }

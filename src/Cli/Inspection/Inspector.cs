@@ -21,6 +21,10 @@ internal static class Inspector
     private static InspectReport Model(string path)
     {
         using ModelFile file = ModelFile.Open(path);
+        RefuseNonFinite(path, file.FindNonFinite());
+        Tokenizer? tokenizer = Tokenizer.Open(path);
+        CheckTemplate(path, tokenizer);
+        int vocabulary = file.Tensors.Config.VocabularySize;
         return new InspectReport
         {
             Path = path,
@@ -32,13 +36,17 @@ internal static class Inspector
             Tensors = file.TensorCount,
             FileBytes = file.FileBytes,
             Types = Types(file.AllTensors),
-            Tokenizer = Tokenizer.Open(path) is Tokenizer tokenizer ? new TokenizerSummary(tokenizer.VocabularySize, tokenizer.HasChatTemplate) : null,
+            Tokenizer = tokenizer is null ? null : new TokenizerSummary(tokenizer.VocabularySize, tokenizer.HasChatTemplate),
+            Warnings = tokenizer is null || tokenizer.VocabularySize <= vocabulary
+                ? []
+                : [$"the tokenizer knows {tokenizer.VocabularySize} ids and the model's vocabulary has {vocabulary}: a prompt with one of the others is refused"],
         };
     }
 
     private static InspectReport Drafter(string path, LlamaConfig target)
     {
         using DrafterFile file = DrafterFile.Open(path, target);
+        RefuseNonFinite(path, file.FindNonFinite());
         return new InspectReport
         {
             Path = path,
@@ -59,6 +67,32 @@ internal static class Inspector
             FileBytes = file.FileBytes,
             Types = Types(file.AllTensors),
         };
+    }
+
+    private static void RefuseNonFinite(string path, string? tensor)
+    {
+        if (tensor is not null)
+        {
+            throw new InputException($"{path}: tensor {tensor} holds values that are not finite; the file is damaged, download or convert it again");
+        }
+    }
+
+    /// <summary>Renders the least conversation there is: a template that can't do that can't chat.</summary>
+    private static void CheckTemplate(string path, Tokenizer? tokenizer)
+    {
+        if (tokenizer is not { HasChatTemplate: true })
+        {
+            return;
+        }
+
+        try
+        {
+            _ = tokenizer.RenderChat([new ChatMessage("user", "Hi")]);
+        }
+        catch (InputException e) when (e is not ModelFileException)
+        {
+            throw new InputException($"{path}: {e.Message}", e);
+        }
     }
 
     private static Dictionary<string, DrafterLayerConfig>? Layers(DrafterFile file)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Cli.Options;
 
@@ -11,9 +12,14 @@ internal sealed class DrafterArguments
     private const string None = "none";
 
     private readonly Option<string?> _drafter;
-    private readonly Option<string?> _tree = new("--tree") { Description = "Draft tree as depth,breadth,total tokens (e.g. 5,4,24), or off.", HelpName = "D,B,T" };
+    private readonly Option<string?> _tree = new("--tree") { Description = $"Draft tree as depth (2..32), breadth (1..32) and total tokens (1..63), or off; {TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens} by default.", HelpName = "D,B,T" };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter whose config does not say: the last N target layers run on drafted tokens too.", low: 0);
-    private readonly NumberOption<int> _until = new("--draft-until", "Position from which nothing is drafted; 0 = the drafter's trained length.", low: 0);
+    private readonly NumberOption<int> _until = new("--draft-until", "Position from which nothing is drafted; 0 = the drafter's trained length (the default).", low: 0);
+    private readonly Option<string?> _eagleMask = new("--eagle-mask")
+    {
+        Description = "Tree mask of an EAGLE-2 drafter: reference (the default) follows the MoA authors' EAGLE-2, aligned gives each node exactly its ancestors, as EAGLE's own authors do; the text is the same either way.",
+        HelpName = "reference|aligned",
+    };
 
     /// <summary>Creates the options; a command that compares needs a drafter.</summary>
     public DrafterArguments(bool required) => _drafter = new Option<string?>("--drafter")
@@ -24,10 +30,16 @@ internal sealed class DrafterArguments
     };
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_drafter, _tree, _tli, _until];
+    public IEnumerable<Option> All => [_drafter, _tree, _tli, _until, _eagleMask];
 
     /// <summary>Path or kind as given.</summary>
     public string Name(ParseResult result) => Filled.In("--drafter", result.GetValue(_drafter) ?? None);
+
+    /// <summary>Whether anything drafts.</summary>
+    public bool IsGiven(ParseResult result) => Name(result) is not None;
+
+    /// <summary>Whether the drafter is a checkpoint.</summary>
+    public bool IsFile(ParseResult result) => Name(result) is not (None or "lookup");
 
     /// <summary>The tree; null where drafting is off.</summary>
     public TreeSettings? Tree(ParseResult result) => result.GetValue(_tree) is string text ? TreeSettings.Parse(text) : TreeSettings.Default;
@@ -36,12 +48,19 @@ internal sealed class DrafterArguments
     /// <exception cref="UsageException">--tli without a checkpoint to use it.</exception>
     public DrafterOptions Options(ParseResult result)
     {
-        DrafterOptions options = new() { TargetLayerInference = _tli.Read(result), MaxPosition = _until.Read(result) ?? 0 };
-        return options.TargetLayerInference is not null && Name(result) is None or "lookup"
+        DrafterOptions options = new() { TargetLayerInference = _tli.Read(result), MaxPosition = _until.Read(result) ?? 0, AlignedEagleMask = AlignedMask(result.GetValue(_eagleMask)) };
+        return options.TargetLayerInference is not null && !IsFile(result)
             ? throw new UsageException("--tli is for MoA checkpoints: give one with --drafter, or leave --tli out.")
             : options;
     }
 
     /// <summary>Opens the drafter; null for plain decoding.</summary>
     public Drafter? Open(ParseResult result, LanguageModel model) => Name(result) is not None and string name ? model.OpenDrafter(name, Options(result)) : null;
+
+    private static bool AlignedMask(string? text) => text switch
+    {
+        null or "reference" => false,
+        "aligned" => true,
+        _ => throw new InputException($"--eagle-mask: found '{text}', expected reference or aligned"),
+    };
 }

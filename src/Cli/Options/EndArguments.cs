@@ -6,7 +6,7 @@ namespace LowLevelSpec.Cli.Options;
 /// <summary>Where a text ends.</summary>
 internal sealed class EndArguments
 {
-    private readonly NumberOption<int> _maxNew = new("--max-new", "Most new tokens.", low: 1);
+    private readonly NumberOption<int> _maxNew = new("--max-new", $"Most new tokens; {new GenerationRequest().MaxNewTokens} by default.", low: 1);
     private readonly Option<string[]> _stop = new("--stop") { Description = "Text that ends the output; it is cut off. May be repeated.", HelpName = "TEXT", Arity = ArgumentArity.OneOrMore };
     private readonly Option<string[]> _stopToken = new("--stop-token") { Description = "Token id that ends the output. May be repeated.", HelpName = "ID", Arity = ArgumentArity.OneOrMore };
     private readonly Option<bool> _ignoreEnd = new("--ignore-eos") { Description = "Go on after the model's own end tokens (benchmarks)." };

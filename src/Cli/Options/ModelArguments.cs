@@ -17,9 +17,9 @@ internal sealed class ModelArguments
     };
 
     private readonly Option<string> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file.", HelpName = "PATH", Required = true };
-    private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use.", low: 0);
-    private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto, scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
-    private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for.", low: 0);
+    private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use (the default).", low: 0);
+    private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto (the default), scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
+    private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for (the default).", low: 0);
 
     /// <summary>The options, in the order of the help.</summary>
     public IEnumerable<Option> All => [_model, _threads, _width, _context];

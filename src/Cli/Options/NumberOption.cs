@@ -21,6 +21,9 @@ internal sealed class NumberOption<T> : Option<string?>
         (_low, _high) = (low ?? T.MinValue, high ?? T.MaxValue);
     }
 
+    /// <summary>The range in words, where only the engine can check it; null = from the bounds.</summary>
+    public string? Range { get; init; }
+
     /// <summary>The value, or null where the option is not given.</summary>
     /// <exception cref="InputException">Not a number, or out of range.</exception>
     public T? Read(ParseResult result)
@@ -35,7 +38,7 @@ internal sealed class NumberOption<T> : Option<string?>
         NumberStyles styles = whole ? NumberStyles.AllowLeadingSign : NumberStyles.Float;
         return T.TryParse(text, styles, CultureInfo.InvariantCulture, out T value) && T.IsFinite(value) && value >= _low && value <= _high
             ? value
-            : throw new InputException($"{Name}: found '{text}', expected {Expected(whole)}");
+            : throw new InputException($"{Name}: found '{text}', expected {Range ?? Expected(whole)}");
     }
 
     private string Expected(bool whole)

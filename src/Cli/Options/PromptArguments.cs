@@ -44,15 +44,15 @@ internal sealed class PromptArguments
 
         if (ids is not null)
         {
-            return request with { PromptIds = TokenIds.Parse("--prompt-ids", Read(ids, input)) };
+            return request with { PromptIds = TokenIds.Parse("--prompt-ids", Read("--prompt-ids", ids, input)) };
         }
 
-        text = Read(text!, input);
+        text = Read("--prompt", text!, input);
         return !chat ? request with { Prompt = text } : request with
         {
             Messages = system is null ? [new ChatMessage("user", text)] : [new ChatMessage("system", system), new ChatMessage("user", text)],
         };
     }
 
-    private static string Read(string value, TextReader input) => value == "-" ? input.ReadToEnd() : value;
+    private static string Read(string option, string value, TextReader input) => value == "-" ? StandardInput.Read(option, input) : value;
 }

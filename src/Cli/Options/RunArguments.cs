@@ -28,6 +28,12 @@ internal sealed class RunArguments(bool drafterRequired)
     /// <summary>Path or kind of the drafter as given.</summary>
     public string DrafterName(ParseResult result) => _drafter.Name(result);
 
+    /// <summary>Whether anything drafts.</summary>
+    public bool HasDrafter(ParseResult result) => _drafter.IsGiven(result);
+
+    /// <summary>Paths that a report must not overwrite.</summary>
+    public IReadOnlyList<string> Inputs(ParseResult result) => [ModelPath(result), .. _drafter.IsFile(result) ? [DrafterName(result)] : (string[])[]];
+
     /// <summary>A request without prompt and drafter. Reads every option, so call it before opening files: mistakes then show at once.</summary>
     public GenerationRequest Request(ParseResult result)
     {

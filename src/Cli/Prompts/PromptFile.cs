@@ -31,6 +31,9 @@ internal static class PromptFile
     /// <summary>More than any set of prompts has; endless files (devices, pipes) end here.</summary>
     internal const int MaxBytes = 256 << 20;
 
+    /// <summary>The members that give a prompt; a line has one of them.</summary>
+    private static readonly string[] Members = ["prompt_ids", "turns", "prompt"];
+
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
     private static readonly JsonDocumentOptions JsonOptions = new() { MaxDepth = 32 };
 
@@ -38,6 +41,16 @@ internal static class PromptFile
     /// <exception cref="InputException">The file can't be read, holds no prompt, or a line is none; the message names the line.</exception>
     public static List<FilePrompt> Read(string path)
     {
+        if (path == "-")
+        {
+            throw new InputException("--prompts -: standard input is not supported here; give a file of JSON lines");
+        }
+
+        if (Directory.Exists(path))
+        {
+            throw new InputException($"--prompts {path}: is a folder; give a file of JSON lines");
+        }
+
         List<FilePrompt> prompts = [];
         ReadOnlyMemory<byte> rest = ReadAll(path);
         for (int line = 1; !rest.IsEmpty; line++)
@@ -75,20 +88,22 @@ internal static class PromptFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new InputException($"{path}: can't be read: {e.Message}", e);
+            throw new InputException($"--prompts {path}: can't be read: {FileProblem.Reason(e)}; give a file of JSON lines", e);
         }
     }
 
     private static FilePrompt Parse(string path, int line, ReadOnlyMemory<byte> json)
     {
-        InputException Bad(string reason, Exception? inner = null) => new($"{path} line {line}: {reason}; expected {{\"prompt_ids\": [1, 2]}}, {{\"turns\": [\"text\"]}} or {{\"prompt\": \"text\"}}", inner!);
+        InputException Bad(string reason, Exception? inner = null) => new($"{path} line {line}: {reason}; expected one of {{\"prompt_ids\": [1, 2]}}, {{\"turns\": [\"text\"]}} or {{\"prompt\": \"text\"}}", inner!);
 
         try
         {
             _ = Strict.GetCharCount(json.Span);
             using JsonDocument document = JsonDocument.Parse(json, JsonOptions);
             JsonElement root = document.RootElement;
+            string[] given = root.ValueKind == JsonValueKind.Object ? [.. Members.Where(name => root.TryGetProperty(name, out _))] : [];
             return root.ValueKind != JsonValueKind.Object ? throw Bad($"found {Kind(root)}")
+                : given.Length > 1 ? throw Bad($"has {string.Join(" and ", given)}, which is more than one prompt")
                 : root.TryGetProperty("prompt_ids", out JsonElement ids) ? new FilePrompt(path, line, Ids(ids) ?? throw Bad("prompt_ids is not a list of token ids"), null, null)
                 : root.TryGetProperty("turns", out JsonElement turns) ? new FilePrompt(path, line, null, FirstTurn(turns) ?? throw Bad("turns is not a list that begins with text"), null)
                 : root.TryGetProperty("prompt", out JsonElement text) && text.ValueKind == JsonValueKind.String ? new FilePrompt(path, line, null, null, text.GetString())
