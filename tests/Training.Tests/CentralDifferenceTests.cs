@@ -1,3 +1,4 @@
+using LowLevelSpec.Models;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Drafters;
@@ -44,6 +45,16 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
     {
         FrozenTarget<double> target = SmallCase.Target<double>(biases);
         Check(target, SmallCase.Eagle(target), PracticeChoices.Plain, LossWeights.Paper(0));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Independent(bool tied)
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        LlamaConfig config = target.Config with { HiddenSize = 8, Heads = 2, KvHeads = 1, HeadSize = 4, Layers = 2, TiedEmbeddings = tied };
+        Check(target, SmallCase.Randomised(IndependentModel<double>.Create(config), 9), PracticeChoices.Plain, new LossWeights(1, 0, 0));
     }
 
     private void Check(FrozenTarget<double> target, DrafterModel<double> drafter, PracticeChoices choices, LossWeights weights)

@@ -108,7 +108,11 @@ internal static class SmallCase
         {
             config["rope_scaling"] = new JsonObject
             {
-                ["rope_type"] = "llama3", ["factor"] = 4.0, ["low_freq_factor"] = 1.0, ["high_freq_factor"] = 4.0, ["original_max_position_embeddings"] = 16,
+                ["rope_type"] = "llama3",
+                ["factor"] = 4.0,
+                ["low_freq_factor"] = 1.0,
+                ["high_freq_factor"] = 4.0,
+                ["original_max_position_embeddings"] = 16,
             };
         }
 
