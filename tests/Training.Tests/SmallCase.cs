@@ -61,7 +61,7 @@ internal static class SmallCase
         return new TrainingSequence([.. Enumerable.Range(0, length).Select(_ => random.Next(Vocabulary))], [.. Enumerable.Range(0, length).Select(response)]);
     }
 
-    private static void Write(string folder, bool biases)
+    public static void Write(string folder, bool biases)
     {
         SafetensorsWriter writer = new();
         int seed = 100;

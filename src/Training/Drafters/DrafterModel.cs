@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Text.Json.Nodes;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Targets;
@@ -31,6 +32,9 @@ internal abstract class DrafterModel<T> where T : unmanaged, IBinaryFloatingPoin
     /// <param name="dHidden">[m, E]</param>
     /// <param name="dMiddle">[m, E], where the prediction has one.</param>
     public abstract void Backward(Arena<T> arena, Prediction<T> prediction, Tensor<T> dHidden, Tensor<T>? dMiddle);
+
+    /// <summary>The checkpoint's config.json.</summary>
+    public abstract JsonObject Config();
 
     /// <summary>Sets all gradients to zero.</summary>
     public void ClearGradients()

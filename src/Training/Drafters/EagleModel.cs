@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Text.Json.Nodes;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
@@ -40,6 +41,9 @@ internal sealed class EagleModel<T> : DrafterModel<T> where T : unmanaged, IBina
         DecoderLayer<T> layer = new(shape, LayerParameters<T>.Create("spec_model", shape, config.AttentionBias), config.RmsNormEpsilon, new Rope<T>(config.HeadSize, config.RopeTheta, config.RopeScaling));
         return new EagleModel<T>(target, layer, new Parameter<T>("spec_model_fc.weight", [config.HiddenSize, 2L * config.HiddenSize], trainable: true), null);
     }
+
+    /// <summary>The target's config under the authors' architecture name; the drafter's sizes follow from its tensors.</summary>
+    public override JsonObject Config() => DrafterFolder.LlamaConfigJson(_target.Config, "EAGLE");
 
     /// <inheritdoc/>
     public override Prediction<T> Forward(Arena<T> arena, TrainingBatch batch, TargetStates<T> states, PracticeChoices choices)

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Text.Json.Nodes;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
@@ -13,17 +14,15 @@ internal sealed class IndependentModel<T> : DrafterModel<T> where T : unmanaged,
     private readonly DecoderLayer<T>[] _layers;
     private readonly Parameter<T> _embedding, _norm, _head;
     private readonly T _epsilon;
+    private readonly LlamaConfig _config;
 
     private IndependentModel(LlamaConfig config, DecoderLayer<T>[] layers, Parameter<T> embedding, Parameter<T> norm, Parameter<T> head)
     {
-        Config = config;
+        _config = config;
         (_layers, _embedding, _norm, _head) = (layers, embedding, norm, head);
         _epsilon = T.CreateTruncating(config.RmsNormEpsilon);
         Parameters = [embedding, .. layers.SelectMany(static l => l.Parameters), norm, .. ReferenceEquals(embedding, head) ? [] : new[] { head }];
     }
-
-    /// <summary>Sizes.</summary>
-    public LlamaConfig Config { get; }
 
     /// <inheritdoc/>
     public override IReadOnlyList<Parameter<T>> Parameters { get; }
@@ -41,9 +40,12 @@ internal sealed class IndependentModel<T> : DrafterModel<T> where T : unmanaged,
     }
 
     /// <inheritdoc/>
+    public override JsonObject Config() => DrafterFolder.LlamaConfigJson(_config, _config.AttentionBias ? "Qwen2ForCausalLM" : "LlamaForCausalLM");
+
+    /// <inheritdoc/>
     public override Prediction<T> Forward(Arena<T> arena, TrainingBatch batch, TargetStates<T> states, PracticeChoices choices)
     {
-        int n = batch.Rows, e = Config.HiddenSize;
+        int n = batch.Rows, e = _config.HiddenSize;
         AttentionPlan plan = AttentionPlan.Causal(batch.Lengths);
         Tensor<T> x = arena.Allocate(n, e), hidden = arena.Allocate(n, e), scale = arena.Allocate(n, 1);
         Embedding.Forward(_embedding, batch.Tokens, x);

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Text.Json.Nodes;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
@@ -58,13 +59,13 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
             Build(shape, LayerParameters<T>.Load(layer, trainable: true), tensors.RmsNormEpsilon, tensors.RopeTheta, scaling);
     }
 
-    /// <summary>A new drafter with zeroed weights. As in the reference, SA and LSA of a target with biases have biases, CA has none.</summary>
+    /// <summary>A new drafter with zeroed weights. As in the reference, SA has the target's biases, LSA has Qwen2's, CA none (golden README, point 5).</summary>
     public static MoaModel<T> Create(FrozenTarget<T> target, MoaSizes sizes, int targetLayers)
     {
         LlamaConfig config = target.Config;
         int headSize = config.HiddenSize / config.Heads;
         DrafterLayerConfig lsaShape = new(config.KvSize, config.Heads, sizes.LsaKvHeads, config.KvSize / config.Heads, sizes.LsaWidth);
-        DecoderLayer<T>? lsa = sizes.LsaKvHeads == 0 ? null : Layer("layer_self_attention", lsaShape, config.AttentionBias, null);
+        DecoderLayer<T>? lsa = sizes.LsaKvHeads == 0 ? null : Layer("layer_self_attention", lsaShape, config.ModelType == "qwen2", null);
         return new MoaModel<T>(
             target,
             targetLayers,
@@ -76,6 +77,35 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
 
         DecoderLayer<T> Layer(string name, DrafterLayerConfig shape, bool biases, RopeScaling? scaling) =>
             Build(shape, LayerParameters<T>.Create(name, shape, biases), config.RmsNormEpsilon, config.RopeTheta, scaling);
+    }
+
+    /// <summary>The keys of the authors' published config.</summary>
+    public override JsonObject Config()
+    {
+        LlamaConfig config = _target.Config;
+        JsonObject json = new()
+        {
+            ["architectures"] = new JsonArray("MOASpecModel"),
+            ["model_type"] = "moa_spec",
+            ["hidden_size"] = config.HiddenSize,
+            ["kv_hidden_size"] = config.KvSize,
+            ["num_attention_heads"] = config.Heads,
+            ["rms_norm_eps"] = config.RmsNormEpsilon,
+            ["rope_theta"] = config.RopeTheta,
+            ["vocab_size"] = config.VocabularySize,
+            ["disable_LSA"] = _lsa is null,
+            ["target_layer_inference"] = TargetLayers,
+        };
+        foreach ((string name, DrafterLayerConfig? shape) in ((string, DrafterLayerConfig?)[])[("layer_self", _lsa?.Shape), ("self", _sa.Shape), ("cross", _ca.Shape)])
+        {
+            if (shape is not null)
+            {
+                json[$"{name}_attention_num_key_value_heads"] = shape.KvHeads;
+                json[$"{name}_attention_intermediate_size"] = shape.IntermediateSize;
+            }
+        }
+
+        return json;
     }
 
     /// <inheritdoc/>

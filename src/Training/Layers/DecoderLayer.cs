@@ -31,6 +31,9 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
         weights.Output.Value.Expect(shape.HiddenSize, q, weights.Output.Name);
     }
 
+    /// <summary>Sizes.</summary>
+    public DrafterLayerConfig Shape => _shape;
+
     /// <summary>The layer's weights.</summary>
     public IEnumerable<Parameter<T>> Parameters => _weights.All;
 
