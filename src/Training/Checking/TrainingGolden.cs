@@ -166,7 +166,7 @@ public sealed class TrainingGolden
     {
         if (_files.Has($"{variant}.logits"))
         {
-            (int, int) mark = _arena.Mark();
+            ArenaMark mark = _arena.Mark();
             Tensor<float> logits = _arena.Allocate(prediction.Hidden.Rows, _target.Config.VocabularySize);
             Gemm.NT(prediction.Hidden, _target.Head.Value, logits);
             CheckRows(variant, "logits", "logits", logits, shift, tolerance);

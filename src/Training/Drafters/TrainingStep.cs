@@ -13,7 +13,7 @@ internal static class TrainingStep
     public static LossTerms Backward<T>(Arena<T> arena, FrozenTarget<T> target, DrafterModel<T> drafter, TrainingBatch batch, PracticeChoices choices, LossWeights weights, double scale = 1)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        (int, int) mark = arena.Mark();
+        ArenaMark mark = arena.Mark();
         TargetStates<T> states = target.States(arena, batch, drafter.TargetLayers);
         Prediction<T> prediction = drafter.Forward(arena, batch, states, choices);
         (LossTerms terms, Tensor<T>? dHidden, Tensor<T>? dMiddle) = DrafterLoss.Compute(arena, target, batch, states, prediction, weights, scale);
@@ -26,7 +26,7 @@ internal static class TrainingStep
     public static LossTerms Loss<T>(Arena<T> arena, FrozenTarget<T> target, DrafterModel<T> drafter, TrainingBatch batch, PracticeChoices choices, LossWeights weights)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        (int, int) mark = arena.Mark();
+        ArenaMark mark = arena.Mark();
         TargetStates<T> states = target.States(arena, batch, drafter.TargetLayers);
         LossTerms terms = DrafterLoss.Compute(arena, target, batch, states, drafter.Forward(arena, batch, states, choices), weights, gradients: false).Terms;
         arena.Release(mark);

@@ -93,7 +93,7 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
         dOutput.Expect(state.X.Rows, e, "dOutput");
         Tensor<T> dX = arena.Allocate(n, e);
         Tensor<T>? dSource = needInput && state.Source is not null ? arena.Zeros(n, e) : null;
-        (int, int) mark = arena.Mark();
+        ArenaMark mark = arena.Mark();
 
         // dX first holds the gradient of the middle residual, then of the input: each residual adds its branch's part.
         Copy(dOutput, dX);

@@ -35,7 +35,7 @@ internal static unsafe class DrafterLoss
         double share = 1 / (counted.Length + Denominator);
         Tensor<T>? dHidden = gradients ? arena.Zeros(m, e) : null;
         Tensor<T>? dMiddle = gradients && prediction.Middle is not null ? arena.Zeros(m, e) : null;
-        (int, int) mark = arena.Mark();
+        ArenaMark mark = arena.Mark();
         double feature = weights.Feature == 0 ? 0 : share * SmoothL1(prediction.Hidden, states.Final, prediction.Rows, counted, dHidden, weights.Feature * share * scale);
         double previous = prediction.Middle is null ? 0 : share * SmoothL1(prediction.Middle, states.Middle!, prediction.Rows, counted, dMiddle, weights.PreviousFeature * share * scale);
 

@@ -50,7 +50,7 @@ internal sealed class FrozenTarget<T> where T : unmanaged, IBinaryFloatingPointI
         int n = batch.Rows, e = Config.HiddenSize, count = Config.Layers;
         Tensor<T> final = arena.Allocate(n, e), layers = arena.Allocate(n * count, Config.KvSize);
         Tensor<T>? middle = lastLayers > 0 ? arena.Allocate(n, e) : null;
-        (int, int) mark = arena.Mark();
+        ArenaMark mark = arena.Mark();
         AttentionPlan plan = AttentionPlan.Causal(batch.Lengths);
         Tensor<T> x = arena.Allocate(n, e), scale = arena.Allocate(n, 1);
         Layers.Embedding.Forward(Embedding, batch.Tokens, x);
@@ -61,7 +61,7 @@ internal sealed class FrozenTarget<T> where T : unmanaged, IBinaryFloatingPointI
                 x.Span.CopyTo(middle.Span);
             }
 
-            (int, int) layerMark = arena.Mark();
+            ArenaMark layerMark = arena.Mark();
             LayerState<T> state = _layers[l].Forward(arena, x, plan);
             Gather(state, l, layers);
             state.Output.Span.CopyTo(x.Span);
