@@ -142,7 +142,7 @@ public sealed class Trainer : IDisposable
         {
             long number = ((long)step * parts) + part;
             TrainingBatch batch = _plan.Batch(number);
-            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, _plan.Choices(number, batch.Sequences.Count, staircase), _options.Loss, 1.0 / parts);
+            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, _plan.Choices(number, batch.Sequences.Count, staircase), _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare));
             loss += terms.Total / parts;
             kl += terms.ForwardKl / parts;
             feature += terms.Feature / parts;

@@ -60,6 +60,9 @@ public sealed record TrainerOptions
     /// <summary>Steps over which the probability of the staircase mask falls linearly from 1 to 0 (half of the training in the paper); 0 for never.</summary>
     public int StaircaseSteps { get; init; }
 
+    /// <summary>Share of the response positions, drawn anew each step, that the cross entropy is taken over: two vocabularies of logits per position are most of a small drafter's work.</summary>
+    public double KlShare { get; init; } = 1;
+
     /// <summary>Steps between checkpoints.</summary>
     public int CheckpointEvery { get; init; } = 100;
 

@@ -126,6 +126,25 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_share_of_the_cross_entropy_trains_too_and_resumes()
+    {
+        TrainerOptions options = Options(new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), 0)) with { KlShare = 0.4, Steps = 6 };
+        List<StepLog> whole = [], parts = [];
+        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
+        {
+            trainer.Run(whole.Add);
+        }
+
+        foreach (int steps in (int[])[2, 6])
+        {
+            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
+            trainer.Run(parts.Add);
+        }
+
+        Assert.Equal(whole, parts);
+    }
+
+    [Fact]
     public void Bad_data_is_refused_with_its_line()
     {
         string path = Path.Combine(_folder, "data.jsonl");

@@ -66,9 +66,16 @@ public sealed class TrainingGolden
 
             using GoldenFiles files = new(folder);
             using ModelFile model = ModelFile.Open(Path.Combine(folder, "target"));
-            TrainingGolden golden = new(files, new FrozenTarget<float>(model.Tensors));
-            golden.Run();
-            results.AddRange(golden._report.Results);
+            try
+            {
+                TrainingGolden golden = new(files, new FrozenTarget<float>(model.Tensors));
+                golden.Run();
+                results.AddRange(golden._report.Results);
+            }
+            catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException or FormatException)
+            {
+                throw new ModelFileException(Path.Combine(folder, "training.json"), $"lacks a value or has one of another type, expected golden training values: {e.Message}", e);
+            }
         }
 
         return results;

@@ -133,14 +133,7 @@ internal static unsafe class Gemm
             }
             else
             {
-                for (int q = 0; q < count; q++)
-                {
-                    T* from = b.At(k, column + j + q);
-                    for (int p = 0; p < block; p++)
-                    {
-                        to[((long)p * width) + q] = from[p * b.RowStride];
-                    }
-                }
+                Packing.Transpose(b.At(k, column + j), b.ColumnStride, count, block, to, width);
             }
         }
     }
@@ -151,11 +144,8 @@ internal static unsafe class Gemm
         int height = GemmKernels.Rows;
         for (int i = 0; i < rows; i += height)
         {
-            int count = Math.Min(height, rows - i);
-            for (int p = 0; p < block; p++, to += height)
-            {
-                new ReadOnlySpan<T>(a.At(row + i, k + p), count).CopyTo(new Span<T>(to, count));
-            }
+            Packing.Groups(a.At(row + i, k), a.ColumnStride, Math.Min(height, rows - i), block, to);
+            to += (long)block * height;
         }
     }
 

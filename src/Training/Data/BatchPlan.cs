@@ -9,7 +9,7 @@ namespace LowLevelSpec.Training.Data;
 internal sealed class BatchPlan
 {
     // Streams of one seed: what a random number is for.
-    private const ulong OrderStream = 0x5EED_0001, ChoiceStream = 0x5EED_0002;
+    private const ulong OrderStream = 0x5EED_0001, ChoiceStream = 0x5EED_0002, KlStream = 0x5EED_0003;
 
     private readonly IReadOnlyList<TrainingSequence> _sequences;
     private readonly ulong _seed;
@@ -60,6 +60,10 @@ internal sealed class BatchPlan
 
         return new PracticeChoices(every, staircase);
     }
+
+    /// <summary>Rows of micro-batch <paramref name="number"/> that the cross entropy is taken over, each with probability <paramref name="share"/>; null for all.</summary>
+    public bool[]? KlRows(long number, int rows, double share) =>
+        share >= 1 ? null : [.. Enumerable.Range(0, rows).Select(i => RandomStream.Uniform(_seed ^ KlStream, (number << 24) + i) < share)];
 
     private List<int[]> Fill(int epoch)
     {

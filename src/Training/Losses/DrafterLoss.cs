@@ -25,9 +25,10 @@ internal static unsafe class DrafterLoss
     /// <param name="weights">Of the terms.</param>
     /// <param name="scale">Factor of the gradients: 1 / micro-batches of a step.</param>
     /// <param name="gradients">Whether to compute gradients; those of a trainable head are added to it.</param>
+    /// <param name="klRows">Which of the batch's rows the cross entropy is taken over, of those of the response; null for all. Its mean then stands for all positions'.</param>
     /// <returns>Terms; dHidden and dMiddle [m, E] or null.</returns>
     public static (LossTerms Terms, Tensor<T>? Hidden, Tensor<T>? Middle) Compute<T>(
-        Arena<T> arena, FrozenTarget<T> target, TrainingBatch batch, TargetStates<T> states, Prediction<T> prediction, LossWeights weights, double scale = 1, bool gradients = true)
+        Arena<T> arena, FrozenTarget<T> target, TrainingBatch batch, TargetStates<T> states, Prediction<T> prediction, LossWeights weights, double scale = 1, bool gradients = true, bool[]? klRows = null)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int m = prediction.Hidden.Rows, e = prediction.Hidden.Columns;
@@ -41,15 +42,17 @@ internal static unsafe class DrafterLoss
 
         int horizons = prediction.Horizon.Length == 0 ? 1 : prediction.Horizon.Max() + 1;
         Totals totals = new(new int[horizons], new int[horizons]);
-        for (int first = 0; first < counted.Length; first += ChunkRows)
+        int[] scored = klRows is null ? counted : [.. counted.Where(i => klRows[prediction.Rows[i]])];
+        double klShare = 1 / (scored.Length + Denominator);
+        for (int first = 0; first < scored.Length; first += ChunkRows)
         {
-            CrossEntropy(arena, target, states, prediction, counted.AsSpan(first, Math.Min(ChunkRows, counted.Length - first)), weights.ForwardKl * share * scale, dHidden, totals);
+            CrossEntropy(arena, target, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, dHidden, totals);
             arena.Release(mark);
         }
 
-        double kl = totals.CrossEntropy * share;
+        double kl = totals.CrossEntropy * klShare;
         double total = (weights.ForwardKl * kl) + (weights.Feature * feature) + (weights.PreviousFeature * previous);
-        return (new LossTerms(total, kl, feature, previous, totals.Entropy / Math.Max(1, counted.Length), counted.Length, totals.Hits, totals.Counts), dHidden, dMiddle);
+        return (new LossTerms(total, kl, feature, previous, totals.Entropy / Math.Max(1, scored.Length), scored.Length, totals.Hits, totals.Counts), dHidden, dMiddle);
     }
 
     /// <summary>Sum over counted rows of the mean over E of SmoothL1 (beta 1); adds <paramref name="factor"/> times its gradient.</summary>

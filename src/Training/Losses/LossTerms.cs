@@ -19,7 +19,7 @@ public sealed record LossWeights(double ForwardKl, double Feature, double Previo
 /// <param name="Feature">SmoothL1 (beta 1, mean over E) between predicted and the target's final hidden state.</param>
 /// <param name="PreviousFeature">The same at the input of layer L-N; 0 without target layer inference.</param>
 /// <param name="Entropy">The target's mean entropy: ForwardKl less this is the divergence itself.</param>
-/// <param name="Positions">Response positions.</param>
+/// <param name="Positions">Response positions of the cross entropy.</param>
 /// <param name="Hits">Positions where drafter and target have the same most likely token, by horizon.</param>
 /// <param name="Counts">Positions by horizon.</param>
 public sealed record LossTerms(
