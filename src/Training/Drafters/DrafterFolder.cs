@@ -1,0 +1,61 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Compute;
+
+namespace LowLevelSpec.Training.Drafters;
+
+/// <summary>Writes a drafter as the authors' checkpoints are written: model.safetensors and config.json, which the engine opens.</summary>
+internal static class DrafterFolder
+{
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+
+    /// <summary>Replaces the drafter in <paramref name="folder"/>.</summary>
+    /// <param name="folder">Made where absent.</param>
+    /// <param name="drafter">What to write.</param>
+    /// <param name="type">F32 or BF16.</param>
+    public static void Write(string folder, DrafterModel<float> drafter, TensorType type)
+    {
+        Directory.CreateDirectory(folder);
+        SafetensorsWriter writer = new();
+        foreach (Parameter<float> parameter in drafter.Parameters)
+        {
+            writer.Add(parameter.Name, parameter.Shape, parameter.Value.Span, type);
+        }
+
+        writer.Write(Path.Combine(folder, "model.safetensors"));
+        string config = Path.Combine(folder, "config.json"), part = config + ".part";
+        File.WriteAllText(part, drafter.Config().ToJsonString(Indented));
+        File.Move(part, config, overwrite: true);
+    }
+
+    /// <summary>A Llama's config.json in Hugging Face's keys.</summary>
+    public static JsonObject LlamaConfigJson(LlamaConfig config, string architecture) => new()
+    {
+        ["architectures"] = new JsonArray(architecture),
+        ["model_type"] = config.ModelType,
+        ["hidden_act"] = "silu",
+        ["hidden_size"] = config.HiddenSize,
+        ["intermediate_size"] = config.IntermediateSize,
+        ["num_hidden_layers"] = config.Layers,
+        ["num_attention_heads"] = config.Heads,
+        ["num_key_value_heads"] = config.KvHeads,
+        ["head_dim"] = config.HeadSize,
+        ["max_position_embeddings"] = config.ContextLength,
+        ["rms_norm_eps"] = config.RmsNormEpsilon,
+        ["rope_theta"] = config.RopeTheta,
+        ["rope_scaling"] = config.RopeScaling is not { } s ? null : new JsonObject
+        {
+            ["rope_type"] = "llama3",
+            ["factor"] = s.Factor,
+            ["low_freq_factor"] = s.LowFrequencyFactor,
+            ["high_freq_factor"] = s.HighFrequencyFactor,
+            ["original_max_position_embeddings"] = s.OriginalContextLength,
+        },
+        ["attention_bias"] = config.AttentionBias,
+        ["tie_word_embeddings"] = config.TiedEmbeddings,
+        ["vocab_size"] = config.VocabularySize,
+        ["bos_token_id"] = config.BeginToken,
+        ["eos_token_id"] = new JsonArray([.. config.EndTokens.Select(static t => (JsonNode)t)]),
+    };
+}

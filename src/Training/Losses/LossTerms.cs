@@ -1,0 +1,26 @@
+namespace LowLevelSpec.Training.Losses;
+
+/// <summary>How the terms are weighed. The authors: 0.1 forward KL + SmoothL1 of the final states; with target layer inference half of it at the input of layer L-N.</summary>
+/// <param name="ForwardKl">Weight of the cross entropy to the target's distribution.</param>
+/// <param name="Feature">Weight of SmoothL1 at the final hidden state.</param>
+/// <param name="PreviousFeature">Weight of SmoothL1 at the input of layer L-N.</param>
+public sealed record LossWeights(double ForwardKl, double Feature, double PreviousFeature)
+{
+    /// <summary>The paper's weights (section 3 of the design notes; reference trainer `total`).</summary>
+    public static LossWeights Paper(int targetLayers) => targetLayers == 0 ? new(0.1, 1, 0) : new(0.1, 0.5, 0.5);
+
+    /// <summary>Cross entropy first: learns acceptance faster on small budgets.</summary>
+    public static LossWeights Kl(int targetLayers) => new(1, 0.1, targetLayers == 0 ? 0 : 0.1);
+}
+
+/// <summary>Losses of a batch, over its response positions: sums divided by (their number + 1e-5), as the authors do.</summary>
+/// <param name="Total">The weighed sum: what gradients are of.</param>
+/// <param name="ForwardKl">Cross entropy -sum q log p, q the target's distribution; its entropy is not subtracted.</param>
+/// <param name="Feature">SmoothL1 (beta 1, mean over E) between predicted and the target's final hidden state.</param>
+/// <param name="PreviousFeature">The same at the input of layer L-N; 0 without target layer inference.</param>
+/// <param name="Entropy">The target's mean entropy: ForwardKl less this is the divergence itself.</param>
+/// <param name="Positions">Response positions of the cross entropy.</param>
+/// <param name="Hits">Positions where drafter and target have the same most likely token, by horizon.</param>
+/// <param name="Counts">Positions by horizon.</param>
+public sealed record LossTerms(
+    double Total, double ForwardKl, double Feature, double PreviousFeature, double Entropy, int Positions, IReadOnlyList<int> Hits, IReadOnlyList<int> Counts);

@@ -1,0 +1,174 @@
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Compute;
+using LowLevelSpec.Training.Data;
+using LowLevelSpec.Training.Drafters;
+using LowLevelSpec.Training.Losses;
+using LowLevelSpec.Training.Optimisation;
+using LowLevelSpec.Training.Targets;
+
+namespace LowLevelSpec.Training;
+
+/// <summary>
+/// Trains a drafter against a frozen target into a folder: <c>checkpoint.safetensors</c> (weights, moments, steps), <c>log.jsonl</c> (a line per step)
+/// and the drafter itself as the engine reads it. Opened on a folder with a checkpoint it goes on from there, bit for bit as if it had never stopped.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    /// <summary>Horizon of the held-out check: drafts of up to seven positions.</summary>
+    private const int HeldOutHorizon = 8;
+
+    private readonly string _folder, _fingerprint;
+    private readonly TrainerOptions _options;
+    private readonly FrozenTarget<float> _target;
+    private readonly DrafterModel<float> _drafter;
+    private readonly AdamW<float> _optimiser;
+    private readonly BatchPlan _plan;
+    private readonly StepLogFile _log;
+    private readonly Arena<float> _arena = new();
+
+    /// <summary>Loads the target, makes or resumes the drafter.</summary>
+    /// <param name="target">The target's folder or file.</param>
+    /// <param name="sequences">Training data, see <see cref="AnswerFile"/>.</param>
+    /// <param name="folder">Where the training lives; made where absent.</param>
+    /// <param name="options">How.</param>
+    /// <exception cref="InputException">Unusable files, or a folder of another training.</exception>
+    public Trainer(string target, IReadOnlyList<TrainingSequence> sequences, string folder, TrainerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(sequences);
+        ArgumentNullException.ThrowIfNull(options);
+        if (sequences.Count == 0)
+        {
+            throw new InputException("there is nothing to train on: found 0 sequences, expected at least one with an answer");
+        }
+
+        using (ModelFile model = ModelFile.Open(target))
+        {
+            _target = new FrozenTarget<float>(model.Tensors);
+        }
+
+        (_folder, _options) = (folder, options);
+        _drafter = Create(options.Drafter);
+        Initialisation.Normal(_drafter.Parameters, options.Seed);
+        _optimiser = new AdamW<float>(_drafter.Parameters, options.AdamW);
+        _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
+        _fingerprint = options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count));
+        Directory.CreateDirectory(folder);
+        if (File.Exists(CheckpointPath))
+        {
+            TrainingCheckpoint.Read(CheckpointPath, _optimiser, _fingerprint);
+        }
+
+        _log = StepLogFile.Open(Path.Combine(folder, "log.jsonl"), _optimiser.Steps);
+    }
+
+    /// <summary>Steps made, those of resumed runs included.</summary>
+    public int Steps => _optimiser.Steps;
+
+    /// <summary>Trainable weights.</summary>
+    public long ParameterCount => _drafter.Parameters.Sum(static p => p.Value.Length);
+
+    private string CheckpointPath => Path.Combine(_folder, "checkpoint.safetensors");
+
+    /// <summary>Trains until all steps are made or <paramref name="stop"/> asks to end, and writes a checkpoint then, too.</summary>
+    /// <param name="progress">Called after each step.</param>
+    /// <param name="stop">Ends the training after the step at hand.</param>
+    public void Run(Action<StepLog>? progress = null, CancellationToken stop = default)
+    {
+        int saved = -1;
+        while (Steps < _options.Steps && !stop.IsCancellationRequested)
+        {
+            StepLog step = Step();
+            _log.Write(step);
+            progress?.Invoke(step);
+            if (Steps % _options.CheckpointEvery == 0)
+            {
+                Save();
+                saved = Steps;
+            }
+        }
+
+        if (saved != Steps)
+        {
+            Save();
+        }
+    }
+
+    /// <summary>Measures the drafter on texts it does not train on.</summary>
+    public HeldOutReport HeldOut(IReadOnlyList<TrainingSequence> sequences)
+    {
+        ArgumentNullException.ThrowIfNull(sequences);
+        long[] hits = new long[HeldOutHorizon], counts = new long[HeldOutHorizon];
+        foreach (TrainingSequence sequence in sequences)
+        {
+            TrainingBatch batch = new([sequence]);
+            LossTerms terms = TrainingStep.Loss(_arena, _target, _drafter, batch, new PracticeChoices([HeldOutHorizon], null), _options.Loss);
+            for (int h = 0; h < Math.Min(HeldOutHorizon, terms.Counts.Count); h++)
+            {
+                hits[h] += terms.Hits[h];
+                counts[h] += terms.Counts[h];
+            }
+        }
+
+        List<double> accuracies = [];
+        double tau = 1, product = 1;
+        for (int h = 1; h < HeldOutHorizon && counts[h] > 0; h++)
+        {
+            accuracies.Add(hits[h] / (double)counts[h]);
+            product *= accuracies[^1];
+            tau += product;
+        }
+
+        return new HeldOutReport(hits.Sum() / (double)Math.Max(1, counts.Sum()), accuracies, tau);
+    }
+
+    /// <summary>Writes the checkpoint and the drafter.</summary>
+    public void Save()
+    {
+        _log.Flush();
+        TrainingCheckpoint.Write(CheckpointPath, _optimiser, _fingerprint);
+        DrafterFolder.Write(_folder, _drafter, _options.DrafterType);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _log.Dispose();
+
+    private StepLog Step()
+    {
+        int step = Steps, positions = 0, hits = 0, tokens = 0, parts = _options.MicroBatches;
+        double staircase = step < _options.StaircaseSteps ? 1 - (step / (double)_options.StaircaseSteps) : 0;
+        double loss = 0, kl = 0, feature = 0, previous = 0, entropy = 0;
+        _drafter.ClearGradients();
+        for (int part = 0; part < parts; part++)
+        {
+            long number = ((long)step * parts) + part;
+            TrainingBatch batch = _plan.Batch(number);
+            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, _plan.Choices(number, batch.Sequences.Count, staircase), _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare));
+            loss += terms.Total / parts;
+            kl += terms.ForwardKl / parts;
+            feature += terms.Feature / parts;
+            previous += terms.PreviousFeature / parts;
+            entropy += terms.Entropy / parts;
+            positions += terms.Positions;
+            hits += terms.Hits.Sum();
+            tokens += batch.Rows;
+        }
+
+        if (!double.IsFinite(loss))
+        {
+            throw new ArithmeticException($"the loss of step {step} is {loss}; a lower learning rate or a tighter clip may help");
+        }
+
+        double rate = _options.Schedule.Rate(step), norm = GradientClipping.Clip(_drafter.Parameters, _options.Clip);
+        _optimiser.Step(rate);
+        return new StepLog(step, rate, loss, kl, feature, previous, entropy, hits / (double)Math.Max(1, positions), norm, tokens);
+    }
+
+    private DrafterModel<float> Create(DrafterPlan plan) => plan switch
+    {
+        MoaPlan moa => MoaModel<float>.Create(_target, moa.Sizes, moa.Layers),
+        EaglePlan eagle => EagleModel<float>.Create(_target, eagle.KvHeads, eagle.Width),
+        IndependentPlan independent when independent.Config.VocabularySize == _target.Config.VocabularySize => IndependentModel<float>.Create(independent.Config),
+        IndependentPlan independent => throw new InputException($"the independent drafter has {independent.Config.VocabularySize} tokens, expected the target's {_target.Config.VocabularySize}"),
+        _ => throw new ArgumentException($"unknown drafter {plan}", nameof(plan)),
+    };
+}

@@ -1,0 +1,98 @@
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Drafters;
+using LowLevelSpec.Training.Losses;
+using LowLevelSpec.Training.Optimisation;
+
+namespace LowLevelSpec.Training;
+
+/// <summary>Which drafter to train.</summary>
+public abstract record DrafterPlan
+{
+    /// <summary>N of target layer inference.</summary>
+    public virtual int TargetLayers => 0;
+}
+
+/// <summary>Mixture of Attentions.</summary>
+/// <param name="Sizes">Sizes of its layers.</param>
+/// <param name="Layers">N of target layer inference: 0, 1 or 3 in the paper.</param>
+public sealed record MoaPlan(MoaSizes Sizes, int Layers) : DrafterPlan
+{
+    /// <inheritdoc/>
+    public override int TargetLayers => Layers;
+}
+
+/// <summary>EAGLE-2.</summary>
+/// <param name="KvHeads">kv heads of its layer.</param>
+/// <param name="Width">MLP width of its layer.</param>
+public sealed record EaglePlan(int KvHeads, int Width) : DrafterPlan;
+
+/// <summary>A small Llama of its own.</summary>
+/// <param name="Config">Sizes; the vocabulary is the target's.</param>
+public sealed record IndependentPlan(LlamaConfig Config) : DrafterPlan;
+
+/// <summary>How a drafter is trained. Everything but <see cref="CheckpointEvery"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
+public sealed record TrainerOptions
+{
+    /// <summary>Which drafter.</summary>
+    public required DrafterPlan Drafter { get; init; }
+
+    /// <summary>Weights of the loss terms.</summary>
+    public required LossWeights Loss { get; init; }
+
+    /// <summary>Learning rate by step.</summary>
+    public required LearningRateSchedule Schedule { get; init; }
+
+    /// <summary>Steps in all.</summary>
+    public required int Steps { get; init; }
+
+    /// <summary>AdamW's constants.</summary>
+    public AdamWOptions AdamW { get; init; } = new();
+
+    /// <summary>Limit of the global gradient norm.</summary>
+    public double Clip { get; init; } = 1;
+
+    /// <summary>Most tokens of a micro-batch.</summary>
+    public int MicroBatchTokens { get; init; } = 2048;
+
+    /// <summary>Micro-batches whose gradients one step averages.</summary>
+    public int MicroBatches { get; init; } = 1;
+
+    /// <summary>Steps over which the probability of the staircase mask falls linearly from 1 to 0 (half of the training in the paper); 0 for never.</summary>
+    public int StaircaseSteps { get; init; }
+
+    /// <summary>Share of the response positions, drawn anew each step, that the cross entropy is taken over: two vocabularies of logits per position are most of a small drafter's work.</summary>
+    public double KlShare { get; init; } = 1;
+
+    /// <summary>Steps between checkpoints.</summary>
+    public int CheckpointEvery { get; init; } = 100;
+
+    /// <summary>Seed of starting weights, order of data and random choices.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>Storage type of the drafter written for the engine; the checkpoint itself is F32.</summary>
+    public TensorType DrafterType { get; init; } = TensorType.BF16;
+
+    /// <summary>What two runs must share for one to go on where the other ended.</summary>
+    internal string Fingerprint(int sequences, long tokens) =>
+        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32 }} over {sequences} sequences of {tokens} tokens";
+}
+
+/// <summary>One step, as its line in the log says it: what does not depend on the machine's speed.</summary>
+/// <param name="Step">Counted from 0.</param>
+/// <param name="LearningRate">Of this step.</param>
+/// <param name="Loss">Mean over micro-batches of the weighed loss before the step.</param>
+/// <param name="ForwardKl">Mean cross entropy to the target.</param>
+/// <param name="Feature">Mean SmoothL1 of final states.</param>
+/// <param name="PreviousFeature">Mean SmoothL1 at the input of layer L-N.</param>
+/// <param name="Entropy">Mean entropy of the target.</param>
+/// <param name="Agreement">Share of response positions where both have the same most likely token.</param>
+/// <param name="GradientNorm">Before clipping.</param>
+/// <param name="Tokens">Tokens of this step, prompts included.</param>
+public sealed record StepLog(
+    int Step, double LearningRate, double Loss, double ForwardKl, double Feature, double PreviousFeature, double Entropy, double Agreement, double GradientNorm, int Tokens);
+
+/// <summary>A drafter on held-out text, horizon fixed to 8.</summary>
+/// <param name="Agreement">Share of response positions where drafter and target agree on the most likely token.</param>
+/// <param name="ByHorizon">The same for drafts 1, 2, .. 7 positions behind the last verified one.</param>
+/// <param name="ChainTau">1 + the sum of products of <paramref name="ByHorizon"/>: what a chain of drafts would commit per target pass.</param>
+public sealed record HeldOutReport(double Agreement, IReadOnlyList<double> ByHorizon, double ChainTau);

@@ -1,0 +1,100 @@
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Compute;
+using LowLevelSpec.Training.Data;
+using LowLevelSpec.Training.Drafters;
+using LowLevelSpec.Training.Losses;
+using LowLevelSpec.Training.Targets;
+using Xunit;
+
+namespace LowLevelSpec.Training.Tests;
+
+/// <summary>
+/// Every gradient element of every tensor against (loss(w + h) - loss(w - h)) / 2h in double precision. With h = 1e-5 the truncation is
+/// h^2 times a third derivative and the rounding 1e-16 / h, both some 1e-10; the bound leaves three decades to SmoothL1's kinks and small tensors.
+/// </summary>
+public sealed class CentralDifferenceTests(ITestOutputHelper output)
+{
+    private const double Step = 1e-5;
+    private const double Tolerance = 1e-6;
+    private static readonly PracticeChoices Varied = new([4, 6], [true, false]);
+
+    [Theory]
+    [InlineData(0, true, false)]
+    [InlineData(0, false, false)]
+    [InlineData(0, false, true)]
+    [InlineData(1, true, false)]
+    [InlineData(1, false, true)]
+    [InlineData(3, false, true)]
+    public void Moa(int targetLayers, bool varied, bool biases)
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases);
+        Check(target, SmallCase.Moa(target, targetLayers), varied ? Varied : PracticeChoices.Plain, LossWeights.Paper(targetLayers));
+    }
+
+    [Fact]
+    public void Moa_without_layer_self_attention()
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        Check(target, SmallCase.Moa(target, 0, lsa: false), Varied, LossWeights.Kl(0));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Eagle(bool biases)
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases);
+        Check(target, SmallCase.Eagle(target), PracticeChoices.Plain, LossWeights.Paper(0));
+    }
+
+    [Fact]
+    public void Cross_entropy_over_a_part_of_the_rows()
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        Check(target, SmallCase.Eagle(target), PracticeChoices.Plain, LossWeights.Kl(0), [.. Enumerable.Range(0, SmallCase.Batch().Rows).Select(static i => i % 3 == 0)]);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Independent(bool tied)
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        LlamaConfig config = target.Config with { HiddenSize = 8, Heads = 2, KvHeads = 1, HeadSize = 4, Layers = 2, TiedEmbeddings = tied };
+        Check(target, SmallCase.Randomised(IndependentModel<double>.Create(config), 9), PracticeChoices.Plain, new LossWeights(1, 0, 0));
+    }
+
+    private void Check(FrozenTarget<double> target, DrafterModel<double> drafter, PracticeChoices choices, LossWeights weights, bool[]? klRows = null)
+    {
+        Arena<double> arena = new();
+        TrainingBatch batch = SmallCase.Batch();
+        drafter.ClearGradients();
+        LossTerms terms = TrainingStep.Backward(arena, target, drafter, batch, choices, weights, klRows: klRows);
+        Assert.True(double.IsFinite(terms.Total));
+        double worst = 0;
+        foreach (Parameter<double> parameter in drafter.Parameters)
+        {
+            double error = 0, largest = 0;
+            for (int i = 0; i < parameter.Value.Length; i++)
+            {
+                ref double weight = ref parameter.Value.Span[i];
+                double kept = weight, gradient = parameter.Gradient!.Span[i];
+                weight = kept + Step;
+                double above = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows).Total;
+                weight = kept - Step;
+                double below = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows).Total;
+                weight = kept;
+                double difference = Math.Abs(((above - below) / (2 * Step)) - gradient);
+                error = double.IsNaN(difference) ? double.NaN : Math.Max(error, difference);
+                largest = Math.Max(largest, Math.Abs(gradient));
+            }
+
+            double relative = error / largest;
+            worst = Math.Max(worst, relative);
+            Assert.True(largest > 1e-6, $"{parameter.Name}: gradient {largest} tests nothing");
+            Assert.True(relative <= Tolerance, $"{parameter.Name}: error {error:e2}, largest gradient {largest:e2}");
+        }
+
+        output.WriteLine($"{drafter.Parameters.Count} tensors, largest relative error {worst:e1}");
+    }
+}

@@ -1,0 +1,186 @@
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Data;
+using LowLevelSpec.Training.Drafters;
+using LowLevelSpec.Training.Losses;
+using LowLevelSpec.Training.Optimisation;
+using Xunit;
+
+namespace LowLevelSpec.Training.Tests;
+
+/// <summary>Whole trainings on a random target: they learn, they resume to the same bits, they write what the engine reads.</summary>
+public sealed class TrainerTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("llspec-").FullName;
+
+    public TrainerTests() => SmallCase.Write(TargetFolder, biases: false);
+
+    private string TargetFolder => Directory.CreateDirectory(Path.Combine(_folder, "target")).FullName;
+
+    public static TheoryData<DrafterPlan> Plans => new()
+    {
+        new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), 0), new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), 1), new EaglePlan(1, 8), new IndependentPlan(Independent),
+    };
+
+    private static LlamaConfig Independent => new()
+    {
+        ModelType = "llama",
+        VocabularySize = SmallCase.Vocabulary,
+        HiddenSize = 8,
+        Layers = 1,
+        Heads = 2,
+        KvHeads = 1,
+        HeadSize = 4,
+        IntermediateSize = 8,
+        RmsNormEpsilon = 1e-5f,
+        RopeTheta = 100,
+        ContextLength = 64,
+    };
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [MemberData(nameof(Plans))]
+    public void A_killed_training_resumes_to_the_same_bits_and_logs_each_step_once(DrafterPlan plan)
+    {
+        string whole = Path.Combine(_folder, "whole"), killed = Path.Combine(_folder, "killed");
+        using (Trainer trainer = Open(whole, Options(plan)))
+        {
+            trainer.Run();
+        }
+
+        // Dies after step 6, two steps past its checkpoint, and again after step 9; the second time with half a line in its log.
+        foreach (int death in (int[])[6, 9])
+        {
+            using Trainer trainer = Open(killed, Options(plan));
+            Assert.Throws<InvalidOperationException>(() => trainer.Run(step =>
+            {
+                if (step.Step == death)
+                {
+                    throw new InvalidOperationException("killed");
+                }
+            }));
+        }
+
+        File.AppendAllText(Path.Combine(killed, "log.jsonl"), "{\"Step\":10,\"Learn");
+        using (Trainer trainer = Open(killed, Options(plan)))
+        {
+            Assert.Equal(8, trainer.Steps);
+            trainer.Run();
+        }
+
+        foreach (string file in (string[])["log.jsonl", "checkpoint.safetensors", "model.safetensors", "config.json"])
+        {
+            Assert.Equal(File.ReadAllBytes(Path.Combine(whole, file)), File.ReadAllBytes(Path.Combine(killed, file)));
+        }
+
+        Assert.Equal(12, File.ReadAllLines(Path.Combine(whole, "log.jsonl")).Length);
+    }
+
+    [Theory]
+    [MemberData(nameof(Plans))]
+    public void Training_lowers_the_loss_and_writes_a_drafter_that_opens(DrafterPlan plan)
+    {
+        string folder = Path.Combine(_folder, "out");
+        List<StepLog> steps = [];
+        using (Trainer trainer = Open(folder, Options(plan) with { Steps = 60, CheckpointEvery = 100 }))
+        {
+            trainer.Run(steps.Add);
+            HeldOutReport report = trainer.HeldOut(Texts(3, 77));
+            Assert.InRange(report.Agreement, 0, 1);
+            Assert.InRange(report.ChainTau, 1, 8);
+        }
+
+        Assert.True(steps[^5..].Average(static s => s.Loss) < steps[..5].Average(static s => s.Loss) - 0.01, $"{steps[0].Loss} to {steps[^1].Loss}");
+        using ModelFile target = ModelFile.Open(TargetFolder);
+        using DrafterFile drafter = DrafterFile.Open(folder, target.Tensors.Config);
+        Assert.Equal(plan is MoaPlan ? DrafterKind.Moa : plan is EaglePlan ? DrafterKind.Eagle : DrafterKind.Independent, drafter.Kind);
+        if (plan is MoaPlan moa)
+        {
+            Assert.Equal(moa.Layers, drafter.Moa!.TargetLayerInference);
+        }
+    }
+
+    [Fact]
+    public void Other_options_do_not_resume_a_training()
+    {
+        string folder = Path.Combine(_folder, "out");
+        TrainerOptions options = Options(new EaglePlan(1, 8));
+        using (Trainer trainer = Open(folder, options with { Steps = 2 }))
+        {
+            trainer.Run();
+        }
+
+        Assert.Contains("another folder", Assert.Throws<ModelFileException>(() => Open(folder, options with { Seed = 99 })).Message);
+        using Trainer longer = Open(folder, options with { Steps = 3 });
+        Assert.Equal(2, longer.Steps);
+    }
+
+    [Fact]
+    public void Accumulated_micro_batches_make_one_step()
+    {
+        TrainerOptions options = Options(new EaglePlan(1, 8)) with { MicroBatches = 3, Steps = 2 };
+        List<StepLog> steps = [];
+        using Trainer trainer = Open(Path.Combine(_folder, "out"), options);
+        trainer.Run(steps.Add);
+        Assert.All(steps, step => Assert.True(step.Tokens > options.MicroBatchTokens));
+    }
+
+    [Fact]
+    public void A_share_of_the_cross_entropy_trains_too_and_resumes()
+    {
+        TrainerOptions options = Options(new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), 0)) with { KlShare = 0.4, Steps = 6 };
+        List<StepLog> whole = [], parts = [];
+        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
+        {
+            trainer.Run(whole.Add);
+        }
+
+        foreach (int steps in (int[])[2, 6])
+        {
+            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
+            trainer.Run(parts.Add);
+        }
+
+        Assert.Equal(whole, parts);
+    }
+
+    [Fact]
+    public void Bad_data_is_refused_with_its_line()
+    {
+        string path = Path.Combine(_folder, "data.jsonl");
+        File.WriteAllText(path, "{\"p\": [1, 2], \"a\": [3, 4, 5, 6]}\n{\"p\": [1], \"a\": [99, 1, 1, 1]}\n");
+        Assert.Contains("line 2", Assert.Throws<InputException>(() => AnswerFile.Read(path, SmallCase.Vocabulary, 64)).Message);
+        TrainingSequence only = Assert.Single(AnswerFile.Read(Written("{\"p\": [1, 2], \"a\": [3, 4, 5, 6]}\n{\"p\": [1], \"a\": [2]}\n"), SmallCase.Vocabulary, 64));
+        Assert.Equal([1, 2, 3, 4, 5, 6], only.Tokens);
+        Assert.Equal([false, false, true, true, true, true], only.Response);
+
+        string Written(string text)
+        {
+            File.WriteAllText(path, text);
+            return path;
+        }
+    }
+
+    private static TrainerOptions Options(DrafterPlan plan) => new()
+    {
+        Drafter = plan,
+        Loss = plan is IndependentPlan ? new LossWeights(1, 0, 0) : LossWeights.Kl(plan.TargetLayers),
+        Schedule = new PeakSchedule(1e-3, 3, 200),
+        Steps = 12,
+        CheckpointEvery = 4,
+        MicroBatchTokens = 40,
+        StaircaseSteps = 6,
+    };
+
+    private static List<TrainingSequence> Texts(int count, int seed)
+    {
+        Random random = new(seed);
+        return [.. Enumerable.Range(0, count).Select(_ =>
+        {
+            int length = random.Next(8, 24), prompt = random.Next(2, 5);
+            return new TrainingSequence([.. Enumerable.Range(0, length).Select(_ => random.Next(SmallCase.Vocabulary))], [.. Enumerable.Range(0, length).Select(i => i >= prompt)]);
+        })];
+    }
+
+    private Trainer Open(string folder, TrainerOptions options) => new(TargetFolder, Texts(30, 5), folder, options);
+}
