@@ -95,12 +95,9 @@ internal sealed class GoldenRunner
     private void RunCase(string path)
     {
         using CaseFolder folder = new(path, _options.Engine);
-        foreach (string file in Training)
+        if (Training.Any(folder.Has))
         {
-            if (folder.Has(file))
-            {
-                _report.Add(folder.Name, "training", file, Outcome.Skip("the trainer is not built yet"));
-            }
+            TrainingChecks.Run(_report, folder, Training);
         }
 
         if (!CaseFiles.Except(Training).Any(folder.Has) || !_report.Prepare(folder.Name, "target", () => _ = folder.Model))

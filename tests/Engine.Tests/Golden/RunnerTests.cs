@@ -85,12 +85,11 @@ public sealed class RunnerTests
         GoldenFolder.WriteForward(folder.Path, new TreeSettings(3, 2, 4), 1);
         string target = Path.Combine(folder.Path, GoldenFolder.Case);
         File.WriteAllText(Path.Combine(target, "notes.txt"), "not a golden file");
-        File.WriteAllText(Path.Combine(target, "training.json"), "{}");
         File.Delete(Path.Combine(target, "eagle-forward.safetensors"));
         Directory.Delete(Path.Combine(target, "eagle"), recursive: true);
         GoldenReport report = GoldenRunner.Run(new GoldenOptions(folder.Path));
         Assert.Empty(GoldenTests.Failures(report));
-        Assert.Equal(["training.json", "transcripts.json"], report.Checks.Where(static c => c.Outcome.Status == CheckStatus.Skipped).Select(static c => c.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(["transcripts.json"], report.Checks.Where(static c => c.Outcome.Status == CheckStatus.Skipped).Select(static c => c.Name).Order(StringComparer.Ordinal));
 
         Directory.Delete(Path.Combine(target, "moa"), recursive: true);
         string failure = Assert.Single(GoldenTests.Failures(GoldenRunner.Run(new GoldenOptions(folder.Path))));
