@@ -72,6 +72,7 @@ public sealed class TrialTests
         Assert.Equal([file], Directory.EnumerateFileSystemEntries(folder));
         Assert.SkipUnless(OperatingSystem.IsLinux(), "needs Linux' devices");
         Assert.Equal(0, CliRun.Of("doctor", "--json", "/dev/null").Code);
+        Refused("--out /proc/x: can't write the tiny pair here: no folder can be made there; choose another folder", "make-tiny", "--out", "/proc/x");
         Refused("--json /dev/full: can't be written: No space left on device", "doctor", "--json", "/dev/full");
     }
 

@@ -32,7 +32,9 @@ internal sealed class MakeTinyCommand : Command
         }
         catch (Exception e) when ((e is InputException ? e.InnerException : e) is IOException or UnauthorizedAccessException)
         {
-            string reason = File.Exists(directory) ? "it is a file" : FileProblem.Reason(e is InputException ? e.InnerException! : e);
+            string reason = File.Exists(directory) ? "it is a file"
+                : e is FileNotFoundException or DirectoryNotFoundException ? "no folder can be made there"
+                : FileProblem.Reason(e is InputException ? e.InnerException! : e);
             throw new InputException($"--out {directory}: can't write the tiny pair here: {reason}; choose another folder", e);
         }
 
