@@ -193,6 +193,9 @@ public abstract class AttentionTests<TFactory> : BackendTest<TFactory>
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Attention(batch, 1, q, q, 4, 1f));
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Attention(batch, 0, q, q, 3, 1f));
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Attention(batch, 0, bench.Matrix(1, 32), q, 4, 1f));
+        PassBatch outside = new(1, 1);
+        outside.AddTree(cache, new TokenId(0), new Position(0), new CacheRow(0), 0, [4]);
+        Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Attention(outside, 0, q.Slice(0, 1), q.Slice(0, 1), 4, 1f));
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.StoreKv(batch, 1, kv, kv));
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.StoreKv(batch, 0, q, q));
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.GroupAttention(q, kv, kv, q, 3, 4, 2, 1f));

@@ -174,6 +174,7 @@ public sealed class LosslessTests
         GenerationStatistics s = result.Statistics;
         Assert.Equal(result.OutputIds.Count, s.NewTokens);
         Assert.Equal(s.TargetPasses, s.Accepted.Count);
+        Assert.Equal(s.TargetPasses == 0 ? 0 : (result.OutputIds.Count - 1) / (double)s.TargetPasses, s.Tau);
         int emitted = 1 + s.Accepted.Sum() + s.TargetPasses;
         Assert.InRange(emitted - s.NewTokens, 0, s.TargetPasses == 0 ? 0 : 1);
         Assert.Equal(s.Accepted.Sum(), s.AcceptedPerDepth.Sum());

@@ -102,6 +102,14 @@ public sealed class RequestTests
         }
     }
 
+    [Fact]
+    public void What_was_held_back_for_a_stop_string_is_given_out_at_the_end()
+    {
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 30, IgnoreEndTokens = true };
+        string free = Tiny.Model.Generate(request).Text!;
+        Assert.Equal(free, Tiny.Model.Generate(request with { StopStrings = [free[^4..] + "\u0001"] }).Text);
+    }
+
     [Theory]
     [InlineData("none")]
     [InlineData("moa")]
@@ -125,7 +133,8 @@ public sealed class RequestTests
     {
         GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60 };
         IReadOnlyList<int> free = Tiny.Model.Generate(request with { IgnoreEndTokens = true }).OutputIds;
-        foreach (int[] at in new[] { new[] { 5, 20, 40, 50 }, [20, 5, 50, 40], [40, 50, 5, 20], [50, 40, 20, 5] })
+        int[] different = [.. free.Distinct().Skip(1).Take(4)];
+        foreach (int[] at in new[] { new[] { 0, 1, 2, 3 }, [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0] })
         {
             string folder = Path.Combine(Tiny.Folder, "ends-" + Guid.NewGuid().ToString("N"));
             Directory.CreateDirectory(folder);
@@ -135,11 +144,11 @@ public sealed class RequestTests
             }
 
             JsonNode json = JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "config.json")))!;
-            json["eos_token_id"] = new JsonArray(free[at[0]], free[at[1]]);
+            json["eos_token_id"] = new JsonArray(different[at[0]], different[at[1]]);
             File.WriteAllText(Path.Combine(folder, "config.json"), json.ToJsonString());
             using LanguageModel model = LanguageModel.Open(folder, new EngineOptions { Threads = 1 });
             using Drafter drafter = Tiny.Open(name, model);
-            int[] ends = [.. at.Select(i => free[i])];
+            int[] ends = [.. at.Select(i => different[i])];
             int length = free.TakeWhile(t => !ends.Contains(t)).Count() + 1, withoutModels = free.TakeWhile(t => !ends.Skip(2).Contains(t)).Count() + 1;
             request = request with { Drafter = drafter, StopTokens = [.. ends.Skip(2)] };
             Assert.Equal(free.Take(length), model.Generate(request).OutputIds);
