@@ -20,6 +20,9 @@ public sealed record MoaSizes(int LsaKvHeads, int LsaWidth, int SaKvHeads, int S
 /// <summary>Mixture of Attentions (paper section 3): LSA over the target's layers, Ekv2E, SA over the tokens, CA from SA to the verified states, optionally the target's last N layers.</summary>
 internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
+    /// <summary>Tokens that LSA mixes at once: 64 tokens x 30 layers x Ekv 384 are 3 MB per activation, which one operation leaves in the cache for the next.</summary>
+    private const int LsaTokens = 64;
+
     private readonly FrozenTarget<T> _target;
     private readonly DecoderLayer<T>? _lsa;
     private readonly DecoderLayer<T> _sa, _ca;
@@ -113,9 +116,21 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
     {
         int n = batch.Rows, e = _target.Config.HiddenSize, layers = _target.Config.Layers;
         int[] starts = VerificationPoints.Starts(batch, choices);
-        LayerState<T>? lsa = _lsa?.Forward(arena, states.Layers, AttentionPlan.Full(n, layers));
         Tensor<T> mean = arena.Allocate(n, _target.Config.KvSize), mixed = arena.Allocate(n, e), embedded = arena.Allocate(n, e);
-        GroupMean.Forward(lsa?.Output ?? states.Layers, layers, mean);
+        List<LayerState<T>> lsa = [];
+        for (int first = 0; first < n; first += LsaTokens)
+        {
+            int count = Math.Min(LsaTokens, n - first);
+            Tensor<T> input = states.Layers.Slice(first * layers, count * layers);
+            if (_lsa is not null)
+            {
+                lsa.Add(_lsa.Forward(arena, input, AttentionPlan.Full(count, layers)));
+                input = lsa[^1].Output;
+            }
+
+            GroupMean.Forward(input, layers, mean.Slice(first, count));
+        }
+
         Linear.Forward(mean, _ekv2E, _ekv2EBias, mixed);
         Embedding.Forward(_target.Embedding, batch.Tokens, embedded);
         LayerState<T> sa = _sa.Forward(arena, embedded, VerificationPoints.SelfAttention(batch, choices, starts));
@@ -153,11 +168,14 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
         _ = _sa.Backward(arena, state.Sa, dSa!, needInput: false);
         Tensor<T>? dMean = _lsa is null ? null : arena.Allocate(state.Mean.Rows, state.Mean.Columns);
         Linear.Backward(state.Mean, _ekv2E, _ekv2EBias, dMixed!, dMean);
-        if (_lsa is not null)
+        for (int i = 0; i < state.Lsa.Count; i++)
         {
-            Tensor<T> dLayers = arena.Allocate(state.Lsa!.Output.Rows, dMean!.Columns);
-            GroupMean.Backward(dMean, _target.Config.Layers, dLayers);
-            _ = _lsa.Backward(arena, state.Lsa, dLayers, needInput: false);
+            ArenaMark mark = arena.Mark();
+            int rows = state.Lsa[i].Output.Rows, layers = _target.Config.Layers;
+            Tensor<T> dLayers = arena.Allocate(rows, dMean!.Columns);
+            GroupMean.Backward(dMean.Slice(i * LsaTokens, rows / layers), layers, dLayers);
+            _ = _lsa!.Backward(arena, state.Lsa[i], dLayers, needInput: false);
+            arena.Release(mark);
         }
     }
 
@@ -185,12 +203,12 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
 /// <param name="Middle">Input of the target's last layers [n, E], with N > 0.</param>
 /// <param name="Horizon">i - start(i) [n].</param>
 /// <param name="Head">The target's.</param>
-/// <param name="Lsa">LSA, where there is one.</param>
+/// <param name="Lsa">LSA of consecutive tokens; none where there is no LSA.</param>
 /// <param name="Mean">Mean over layers [n, Ekv].</param>
 /// <param name="Mixed">Output of Ekv2E [n, E].</param>
 /// <param name="Sa">SA.</param>
 /// <param name="Ca">CA.</param>
 /// <param name="Last">The target's last layers, with N > 0.</param>
 internal sealed record MoaPrediction<T>(
-    Tensor<T> Hidden, int[] Rows, Tensor<T>? Middle, int[] Horizon, Parameter<T> Head, LayerState<T>? Lsa, Tensor<T> Mean, Tensor<T> Mixed, LayerState<T> Sa, LayerState<T> Ca, LastLayersState<T>? Last)
+    Tensor<T> Hidden, int[] Rows, Tensor<T>? Middle, int[] Horizon, Parameter<T> Head, IReadOnlyList<LayerState<T>> Lsa, Tensor<T> Mean, Tensor<T> Mixed, LayerState<T> Sa, LayerState<T> Ca, LastLayersState<T>? Last)
     : Prediction<T>(Hidden, Rows, Middle, Horizon, Head) where T : unmanaged, IBinaryFloatingPointIeee754<T>;
