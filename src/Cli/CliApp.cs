@@ -51,6 +51,7 @@ internal static class CliApp
         new DoctorCommand(console),
         new DemoCommand(console),
         new MakeTinyCommand(console),
+        new TrainCommand(console),
     };
 
     private static int Guard(CliConsole console, ParseResult parsed, Func<int> run)

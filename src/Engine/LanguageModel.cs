@@ -88,8 +88,7 @@ public sealed class LanguageModel : IDisposable
     {
         GenerationPlan plan = Plan(request);
         GenerationResult result = GenerationRun.Execute(this, plan, static (_, _) => { }, 0, cancellation);
-        cancellation.ThrowIfCancellationRequested();
-        return result;
+        return result.FinishReason == FinishReason.Cancelled ? throw new OperationCanceledException(cancellation) : result;
     }
 
     /// <summary>

@@ -69,7 +69,6 @@ internal sealed class Generation : IDisposable
         int slack = DraftSlack.Rows(_drafts ? tree : null), capacity = plan.MaxTokens + slack;
         int[] tokens = new int[plan.MaxTokens];
         plan.Prompt.CopyTo(tokens, 0);
-        target.Rope.Covering(capacity + 1);
         int maxNew = plan.MaxTokens - plan.Prompt.Length;
         _accepted = new int[maxNew];
         _acceptedPerDepth = new int[tree.Depth];
@@ -84,7 +83,9 @@ internal sealed class Generation : IDisposable
 
         try
         {
+            // The largest piece first: where a context is more than the machine holds, it refuses before anything else is built.
             _cache = target.CreateCache(capacity);
+            target.Rope.Covering(capacity + 1);
             _sequence = new SequenceState(tokens, _cache);
             int logitRows = _drafts ? tree.TotalTokens + 1 : 1;
             _pass = new TargetPass(backend, target, Math.Max(ChunkRows, logitRows), logitRows);
@@ -102,6 +103,7 @@ internal sealed class Generation : IDisposable
         }
         catch
         {
+            _session?.Dispose();
             _pass?.Dispose();
             _cache?.Dispose();
             throw;

@@ -22,7 +22,7 @@ internal static class GenerationRun
             plan.Drafter.Lifetime.Take(plan.Drafter);
             try
             {
-                using Generation generation = new(model.Backend, model.Target, plan);
+                using Generation generation = Start(model, plan);
                 return Execute(generation, plan, emit, state, cancellation);
             }
             finally
@@ -33,6 +33,18 @@ internal static class GenerationRun
         finally
         {
             model.Return();
+        }
+    }
+
+    private static Generation Start(LanguageModel model, GenerationPlan plan)
+    {
+        try
+        {
+            return new Generation(model.Backend, model.Target, plan);
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw new InputException($"a sequence of {plan.MaxTokens} tokens needs more memory than there is: ask for fewer new tokens or open the model with a shorter context", e);
         }
     }
 

@@ -2,7 +2,11 @@ using System.Threading.Channels;
 
 namespace LowLevelSpec.Engine.Decoding;
 
-/// <summary>A streaming generation: chunks as cycles commit them. It starts when it is enumerated, on a thread of its own.</summary>
+/// <summary>
+/// A streaming generation: chunks as cycles commit them. It starts when it is enumerated, on a thread of its own. <c>await foreach</c> ends it in every case;
+/// whoever moves an enumerator by hand must dispose it, or the thread waits for its reader until the request's token is cancelled. After a cancellation chunks
+/// already produced (up to 64) still come; the result holds every token.
+/// </summary>
 public sealed class GenerationStream : IAsyncEnumerable<GenerationChunk>
 {
     /// <summary>A consumer this many chunks behind makes the generation wait.</summary>

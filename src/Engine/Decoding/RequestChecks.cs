@@ -42,6 +42,11 @@ internal static class RequestChecks
     /// <summary>Everything else that can be wrong.</summary>
     public static void Check(GenerationRequest request, LanguageModel model, int promptLength)
     {
+        if (request.Sampling is null || request.StopTokens is null || request.StopStrings is null)
+        {
+            throw new InputException("request: Sampling, StopTokens and StopStrings must not be null; leave them out for their defaults");
+        }
+
         if (promptLength == 0)
         {
             throw new InputException("the prompt is empty: give at least one token");

@@ -1,0 +1,61 @@
+using Xunit;
+
+namespace LowLevelSpec.Cli.Tests;
+
+/// <summary><c>llspec train</c> on the tiny pair: it trains, resumes, and writes a drafter that the engine opens.</summary>
+public sealed class TrainTests
+{
+    [Fact]
+    public void A_training_resumes_and_its_drafter_keeps_the_text()
+    {
+        string folder = Directory.CreateTempSubdirectory("llspec-train-").FullName;
+        try
+        {
+            string data = Path.Combine(folder, "answers.jsonl"), first = Path.Combine(folder, "first"), second = Path.Combine(folder, "second");
+            File.WriteAllLines(data, Enumerable.Range(0, 120).Select(static i => $$"""{"p":[2,{{5 + i}},7],"a":[{{string.Join(',', Enumerable.Range(i, 20))}}]}"""));
+            string[] train = ["train", "--model", TinyFiles.Target, "--data", data, "--kv-heads", "4", "--mlp", "64", "--lsa-mlp", "32", "--tokens", "256", "--checkpoint-every", "2", "--steps"];
+            CliRun whole = CliRun.Of([.. train, "6", "--out", first]);
+            Assert.True(whole.Code == 0, whole.Error);
+            Assert.Contains("held out: agreement", whole.Out);
+
+            // The schedule depends on the number of steps, so the run that is broken off is asked for as many and stops at a checkpoint of its own making.
+            CliRun again = CliRun.Of([.. train, "6", "--out", first]);
+            Assert.Equal(0, again.Code);
+            Assert.Contains("at step 6 of 6", again.Error);
+            Assert.Equal(6, File.ReadAllLines(Path.Combine(first, "log.jsonl")).Length);
+
+            CliRun twin = CliRun.Of([.. train, "6", "--out", second]);
+            Assert.Equal(0, twin.Code);
+            Assert.Equal(File.ReadAllBytes(Path.Combine(first, "model.safetensors")), File.ReadAllBytes(Path.Combine(second, "model.safetensors")));
+
+            string prompts = Path.Combine(folder, "prompts.jsonl");
+            File.WriteAllText(prompts, """{"prompt_ids":[2,9,7]}""");
+            Assert.Equal(0, CliRun.Of("compare", "--model", TinyFiles.Target, "--drafter", first, "--prompts", prompts, "--max-new", "20", "--json", "-").Code);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Theory]
+    [InlineData("--kind glide", "--kind: found 'glide'")]
+    [InlineData("--loss mse", "--loss: found 'mse'")]
+    [InlineData("--steps 0", "--steps")]
+    [InlineData("--kl-share 2", "--kl-share")]
+    public void Bad_values_are_refused(string options, string named)
+    {
+        CliRun run = CliRun.Of(["train", "--model", TinyFiles.Target, "--data", "none.jsonl", "--out", "none", .. options.Split(' ')]);
+        Assert.Equal(1, run.Code);
+        Assert.Contains(named, run.Error);
+    }
+
+    [Fact]
+    public void Data_of_another_target_is_refused_by_line()
+    {
+        string data = TinyFiles.File("""{"p":[1],"a":[1,2,3,99999]}""");
+        CliRun run = CliRun.Of("train", "--model", TinyFiles.Target, "--data", data, "--out", Path.Combine(TinyFiles.Folder, "never"));
+        Assert.Equal(1, run.Code);
+        Assert.Contains("line 1", run.Error);
+    }
+}
