@@ -59,6 +59,12 @@ public sealed class Trainer : IDisposable
         }
 
         _log = StepLogFile.Open(Path.Combine(folder, "log.jsonl"), _optimiser.Steps);
+
+        // The open log keeps a second training out of this folder, so unfinished files are those of a killed one.
+        foreach (string unfinished in Directory.GetFiles(folder, "*.safetensors.*.tmp"))
+        {
+            File.Delete(unfinished);
+        }
     }
 
     /// <summary>Steps made, those of resumed runs included.</summary>

@@ -62,6 +62,7 @@ public sealed class TrainerTests : IDisposable
         }
 
         File.AppendAllText(Path.Combine(killed, "log.jsonl"), "{\"Step\":10,\"Learn");
+        File.WriteAllText(Path.Combine(killed, "model.safetensors.0123.tmp"), "half a file");
         using (Trainer trainer = Open(killed, Options(plan)))
         {
             Assert.Equal(8, trainer.Steps);
@@ -74,6 +75,7 @@ public sealed class TrainerTests : IDisposable
         }
 
         Assert.Equal(12, File.ReadAllLines(Path.Combine(whole, "log.jsonl")).Length);
+        Assert.Equal(Directory.GetFiles(whole).Length, Directory.GetFiles(killed).Length);
     }
 
     [Theory]
