@@ -51,6 +51,7 @@ internal static class CliApp
         new DoctorCommand(console),
         new DemoCommand(console),
         new MakeTinyCommand(console),
+        new DistillCommand(console),
         new TrainCommand(console),
     };
 
