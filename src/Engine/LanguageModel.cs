@@ -104,7 +104,7 @@ public sealed class LanguageModel : IDisposable
     public void Dispose() => _lifetime.Dispose();
 
     /// <summary>Checks a request and sets the generation up; the caller disposes it. For the golden checks and tests, which look inside.</summary>
-    internal Generation Begin(GenerationRequest request) => new(Backend, Target, Plan(request));
+    internal Generation Begin(GenerationRequest request, bool? logitsOnDemand = null) => new(Backend, Target, Plan(request), logitsOnDemand);
 
     internal void Take() => _lifetime.Take(this);
 

@@ -19,6 +19,13 @@ public interface IBackend : IDisposable
     /// <summary>Short name for reports, e.g. "cpu 512-bit, 2 threads".</summary>
     string Name { get; }
 
+    /// <summary>
+    /// Whether verification computes the logits of a draft tree's nodes one by one, as its walk visits them (the CPU: a walk visits a few nodes,
+    /// and logits of the whole tree cost many times those of one), or of all nodes at once (a GPU, where a tree costs little more than a node
+    /// and each visit would wait for the device). The text is the same.
+    /// </summary>
+    bool PrefersLogitsOnDemand { get; }
+
     /// <summary>Allocates zeroed f32 activations.</summary>
     /// <param name="length">Elements.</param>
     /// <param name="purpose">Named in the error when memory runs out.</param>

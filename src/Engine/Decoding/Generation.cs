@@ -28,7 +28,8 @@ internal sealed record GenerationPlan
 /// <summary>
 /// The one decoding loop: draft, verify, accept, compact (paper section 4; moa-architecture section 2). Plain decoding is the same
 /// loop with a tree of one node. Verification asks the sampler for the target's token at each visited node and goes on while that token
-/// is a child, so the text is what the sampler alone would have written (docs/lossless.md). One caller at a time.
+/// is a child, so the text is what the sampler alone would have written (docs/lossless.md). A row's logits are the same bits whether they
+/// are computed for all nodes at once or for a visited node alone: the backend says which is faster. One caller at a time.
 /// </summary>
 internal sealed class Generation : IDisposable
 {
@@ -53,15 +54,21 @@ internal sealed class Generation : IDisposable
     private readonly int[] _accepted;
     private readonly int[] _acceptedPerDepth;
     private readonly bool _drafts;
+    private readonly bool _logitsOnDemand;
     private readonly int _draftDepth;
     private bool _drafterFailed;
     private int _cycles;
     private long _draftedNodes;
     private long _prefillTicks, _draftTicks, _verifyTicks, _otherTicks;
 
-    public Generation(IBackend backend, LlamaModel target, GenerationPlan plan)
+    /// <param name="backend">Where everything runs.</param>
+    /// <param name="target">The target model.</param>
+    /// <param name="plan">The checked request.</param>
+    /// <param name="logitsOnDemand">Whether a node's logits are computed when the walk visits it; null leaves that to the backend. The text is the same.</param>
+    public Generation(IBackend backend, LlamaModel target, GenerationPlan plan, bool? logitsOnDemand = null)
     {
         (_backend, _target, _plan) = (backend, target, plan);
+        _logitsOnDemand = logitsOnDemand ?? backend.PrefersLogitsOnDemand;
         GenerationRequest request = plan.Request;
         TreeSettings tree = request.Tree ?? new TreeSettings(2, 1, 1);
         _drafts = request.Tree is not null && plan.Drafter is not NoDrafter;
@@ -87,9 +94,9 @@ internal sealed class Generation : IDisposable
             _cache = target.CreateCache(capacity);
             target.Rope.Covering(capacity + 1);
             _sequence = new SequenceState(tokens, _cache);
-            int logitRows = _drafts ? tree.TotalTokens + 1 : 1;
-            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, logitRows), logitRows);
-            _batch = new PassBatch(_pass.MaxRows, logitRows * Math.Min(tree.Depth, DraftTree.MaxNodes));
+            int treeRows = _drafts ? tree.TotalTokens + 1 : 1;
+            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, treeRows), _logitsOnDemand ? 1 : treeRows);
+            _batch = new PassBatch(_pass.MaxRows, treeRows * Math.Min(tree.Depth, DraftTree.MaxNodes));
             DraftContext context = new()
             {
                 Backend = backend,
@@ -185,9 +192,9 @@ internal sealed class Generation : IDisposable
         long drafted = Stopwatch.GetTimestamp();
         FillBatch(verified);
         _pass.Forward(_batch);
-        Matrix logits = _pass.Logits(0, Tree.Count);
+        Matrix logits = _logitsOnDemand ? default : _pass.Logits(0, Tree.Count);
         long verifiedAt = Stopwatch.GetTimestamp();
-        int accepted = Accept(logits);
+        int accepted = Accept(logits, out long logitTicks);
         _draftedNodes += Tree.Count - 1;
         if (Finished is null)
         {
@@ -215,8 +222,8 @@ internal sealed class Generation : IDisposable
         }
 
         _draftTicks += drafted - start + (end - acceptedAt);
-        _verifyTicks += verifiedAt - drafted;
-        _otherTicks += acceptedAt - verifiedAt;
+        _verifyTicks += verifiedAt - drafted + logitTicks;
+        _otherTicks += acceptedAt - verifiedAt - logitTicks;
     }
 
     /// <summary>Text that became final since the last call, where stop strings are watched for.</summary>
@@ -291,14 +298,29 @@ internal sealed class Generation : IDisposable
     }
 
     /// <summary>Walks from the root while the target's token is a child; commits each token. Returns how many were drafted ones.</summary>
-    private int Accept(Matrix logits)
+    /// <param name="logits">Of all nodes; unused where they are computed on demand.</param>
+    /// <param name="logitTicks">Time that the walk spends on logits computed on demand.</param>
+    private int Accept(Matrix logits, out long logitTicks)
     {
         NodeIndex node = NodeIndex.Root;
         int accepted = 0;
         _pathNodes[0] = 0;
+        logitTicks = 0;
         while (true)
         {
-            TokenId token = ChooseAt(logits.Slice(node.Value, 1));
+            Matrix row;
+            if (_logitsOnDemand)
+            {
+                long start = Stopwatch.GetTimestamp();
+                row = _pass.Logits(node.Value, 1);
+                logitTicks += Stopwatch.GetTimestamp() - start;
+            }
+            else
+            {
+                row = logits.Slice(node.Value, 1);
+            }
+
+            TokenId token = ChooseAt(row);
             Commit(token);
             bool drafted = Tree.TryGetChild(node, token, out NodeIndex child);
             if (drafted)

@@ -90,6 +90,33 @@ public sealed class LosslessTests
         }
     }
 
+    /// <summary>Backends differ in which way they prefer; the text, the trees and the accepted runs do not.</summary>
+    [Theory]
+    [MemberData(nameof(DrafterNames))]
+    public void Logits_of_visited_nodes_alone_choose_what_logits_of_the_whole_tree_choose(string name)
+    {
+        using Drafter drafter = Tiny.Open(name);
+        Gen.Select(Prompts, Trees, Samplings).Sample(
+            (prompt, tree, sampling) =>
+            {
+                GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 40, Sampling = sampling, Tree = tree, Drafter = drafter, IgnoreEndTokens = true };
+                using Generation onDemand = Tiny.Model.Begin(request, logitsOnDemand: true), atOnce = Tiny.Model.Begin(request, logitsOnDemand: false);
+                onDemand.Prefill(CancellationToken.None);
+                atOnce.Prefill(CancellationToken.None);
+                while (onDemand.Finished is null)
+                {
+                    onDemand.Step();
+                    atOnce.Step();
+                    Assert.Equal(atOnce.Tokens.ToArray(), onDemand.Tokens.ToArray());
+                    Assert.Equal(atOnce.Tree.Tokens.ToArray(), onDemand.Tree.Tokens.ToArray());
+                    Assert.Equal(atOnce.AcceptedNodes.ToArray(), onDemand.AcceptedNodes.ToArray());
+                    Assert.Equal(atOnce.Finished, onDemand.Finished);
+                }
+            },
+            iter: 15,
+            threads: 1);
+    }
+
     [Theory]
     [MemberData(nameof(DrafterNames))]
     public void Good_drafters_are_accepted(string name)

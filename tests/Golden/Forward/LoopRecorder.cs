@@ -47,7 +47,7 @@ internal sealed class LoopRecorder
             Tree = tree,
             MaxNewTokens = (cycles + 1) * (tree.Depth + 1),
         };
-        using Generation generation = model.Begin(request);
+        using Generation generation = model.Begin(request, logitsOnDemand: false);
         LoopRecorder recorder = new(generation, model, tree, tamper);
         recorder.Run(prompt, cycles);
         return recorder._recording.Tensors();

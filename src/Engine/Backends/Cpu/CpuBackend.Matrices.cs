@@ -265,7 +265,7 @@ public sealed unsafe partial class CpuBackend
 
     private void RunMatMul(ref MatMulJob job, TensorType type)
     {
-        delegate*<void*, int, int, void> kernel = job.Rows == 1 && job.Columns % 32 == 0 ? _kernels.MatMulSingle(type) : null;
+        delegate*<void*, int, int, void> kernel = job.Columns % 32 == 0 ? _kernels.MatMulInRegisters(type, job.Rows) : null;
         OperationCost cost = OperationCosts.MatMul(type, job.Rows, job.Columns, job.Outputs);
         int unit = 4;
         job.RowsPerItem = job.Rows;

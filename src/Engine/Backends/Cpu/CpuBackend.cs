@@ -43,6 +43,9 @@ public sealed unsafe partial class CpuBackend : IBackend
     /// <inheritdoc/>
     public string Name { get; }
 
+    /// <inheritdoc/>
+    public bool PrefersLogitsOnDemand => true;
+
     /// <summary>Whether this processor runs <paramref name="width"/> in hardware (scalar always).</summary>
     public static bool IsSupported(SimdWidth width) => KernelSet.IsSupported(width);
 

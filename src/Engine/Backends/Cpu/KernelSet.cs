@@ -66,8 +66,8 @@ internal abstract unsafe class KernelSet
         };
     }
 
-    /// <summary>The single-row matrix kernel of <paramref name="type"/>, null where it has none.</summary>
-    public abstract delegate*<void*, int, int, void> MatMulSingle(TensorType type);
+    /// <summary>The matrix kernel that decodes <paramref name="type"/> in registers for <paramref name="rows"/> rows, null where there is none.</summary>
+    public abstract delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows);
 
     /// <summary>The row decoder of <paramref name="type"/>.</summary>
     public abstract delegate*<byte*, float*, int, void> RowDecoder(TensorType type);
@@ -117,7 +117,8 @@ internal sealed unsafe class KernelSet<TVec>(SimdWidth width) : KernelSet
     public override delegate*<void*, int, int, void> ArgMax => &SelectionKernels<TVec>.ArgMax;
 
     /// <inheritdoc/>
-    public override delegate*<void*, int, int, void> MatMulSingle(TensorType type) => MatMulKernels<TVec>.SingleRow(type);
+    public override delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows) =>
+        rows == 1 ? MatMulKernels<TVec>.SingleRow(type) : MatMulKernels<TVec>.FewRows(type, rows);
 
     /// <inheritdoc/>
     public override delegate*<byte*, float*, int, void> RowDecoder(TensorType type) => Decoders.Row<TVec>(type);
