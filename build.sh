@@ -142,7 +142,7 @@ pack() {
     find_dotnet
     rm -rf "$out/packages"
     local project
-    for project in Models Engine; do
+    for project in Models Interop Engine; do
         run_dotnet pack "src/$project" -c Release -o "$out/packages"
     done
     ls "$out/packages"
