@@ -23,6 +23,7 @@ usage: ./build.sh VERB [arguments]
   golden DIR     checks the engine against a folder of golden vectors
   format         formats the code; `format --check` only verifies
   pack           makes the NuGet packages in out/packages
+  native         builds the native parts into out/native (needs cmake and g++; installs them where it may)
   doctor         shows what was found on this machine, and what to do about the rest
   help           this table
 
@@ -148,6 +149,30 @@ pack() {
     ls "$out/packages"
 }
 
+# Native tools come from Debian's packages where this is root's machine; elsewhere what is missing is named.
+need_native_tools() {
+    command -v cmake >/dev/null && command -v g++ >/dev/null && command -v make >/dev/null && return
+    local want="install cmake, make and g++ and try again"
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || die "the native build tools are missing: $want"
+    say "installing cmake and g++"
+    { apt-get update && apt-get install -y --no-install-recommends cmake make g++; } >&2 || die "the native build tools can't be installed: $want"
+}
+
+# One variant of the native build: `build_native plain` or a sanitizer's name; what goes wrong is shown.
+build_native() {
+    local variant=$1 log=$out/native-$1.log sanitizer=
+    shift
+    need_native_tools
+    mkdir -p "$out"
+    [[ $variant == plain ]] || sanitizer=$variant
+    { cmake -S "$root" -B "$out/cmake/$variant" -DLLSPEC_SANITIZER="$sanitizer" && cmake --build "$out/cmake/$variant" -j "$(nproc)" "$@"; } >"$log" 2>&1 || {
+        cat "$log" >&2
+        die "the native build failed"
+    }
+}
+
+native() { build_native plain; }
+
 # Builds the CLI alone, quietly (what went wrong is shown), and runs it.
 llspec() {
     local log
@@ -165,7 +190,7 @@ llspec() {
 verb=${1:-help}
 shift || true
 case $verb in
-    build | format | golden | bench | pack) "$verb" "$@" ;;
+    build | format | golden | bench | pack | native) "$verb" "$@" ;;
     test) run_tests "$@" ;;
     demo | doctor) llspec "$verb" "$@" ;;
     help | -h | --help) help ;;
