@@ -14,7 +14,7 @@
 constexpr int WarpSize = 32;
 constexpr unsigned FullMask = 0xffffffffu;
 
-constexpr float NegativeInfinity = -__builtin_huge_valf();
+__device__ __forceinline__ float negative_infinity() { return __uint_as_float(0xFF800000u); }
 
 // Rows that a launch works on: all, or as many as the device counted.
 __device__ __forceinline__ int row_count(const int* count, int rows) { return count == nullptr ? rows : min(*count, rows); }

@@ -435,6 +435,13 @@ void copy_async_wait(int groups_in_flight)
     fiber.copies.resize(kept);
 }
 
+void note_read([[maybe_unused]] const void* address, [[maybe_unused]] std::size_t bytes)
+{
+#if LLSPEC_TSAN
+    __tsan_read_range(const_cast<void*>(address), bytes);
+#endif
+}
+
 void trap(const char* what)
 {
     machine.error = where() + ": " + what;

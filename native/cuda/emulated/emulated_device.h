@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -38,6 +39,9 @@ void copy_async_16(void* shared, const void* global, int source_bytes);
 void copy_async_commit();
 void copy_async_wait(int groups_in_flight);
 
+// Tells the thread sanitizer that this thread reads memory inside a collective, where the reading itself is the runtime's.
+void note_read(const void* address, std::size_t bytes);
+
 [[noreturn]] void trap(const char* what);
 
 template <class T>
@@ -68,7 +72,6 @@ T shuffle(T value, int source_lane)
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-#define __restrict__ __restrict
 #define __align__(n) alignas(n)
 
 #define threadIdx (::llspec_emulated::thread_index)
@@ -172,3 +175,24 @@ inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
+
+struct uint2
+{
+    unsigned x, y;
+};
+
+struct alignas(16) uint4
+{
+    unsigned x, y, z, w;
+};
+
+struct alignas(16) float4
+{
+    float x, y, z, w;
+};
+
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }

@@ -20,6 +20,7 @@ extern "C"
     void __tsan_switch_to_fiber(void* fiber, unsigned flags);
     void __tsan_acquire(void* address);
     void __tsan_release(void* address);
+    void __tsan_read_range(void* address, unsigned long bytes);
     void __tsan_write_range(void* address, unsigned long bytes);
 }
 #endif

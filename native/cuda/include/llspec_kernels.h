@@ -142,7 +142,7 @@ typedef struct
     const LlspecRow* rows_of; // positions and cache rows; null where positions is given (then nothing is stored)
     const int* positions;     // [rows] or null
     float* q;                 // [rows, H*D], rotated in place
-    float* k;                 // [rows, K*D], rotated in place where rotate_k
+    float* k;                 // [rows, K*D], rotated in place
     const float* v;           // [rows, K*D]
     const float* cos;         // [positions, D/2] or null: nothing is rotated
     const float* sin;
@@ -283,12 +283,12 @@ enum
 {
     LLSPEC_BF16 = 0, // unsigned short [O, I]
     LLSPEC_F32 = 1,  // float [O, I]
-    LLSPEC_Q8 = 2,   // signed char [O, I]; weight = scale * code (+ offset)
+    LLSPEC_Q8 = 2,   // signed char [O, I], a scale per 32 columns; weight = scale * code (+ offset)
     LLSPEC_Q4 = 3    // two codes a byte [O, I/2], the even column in the low four bits; weight = scale * (code - 8), or scale * code + offset where offsets are given
 };
 
 // output[r, o] = sum_i weight[o, i] * x[r, i] (+ bias[o]) (+ output[r, o] where accumulate); x = input, or rms_norm(input) where gain is given.
-// With cos the result's heads are rotated by position (cross-attention's query in one kernel). I: a multiple of 8 (bf16, f32) or 32 (q8, q4).
+// With cos the result's heads are rotated by position (cross-attention's query in one kernel).
 // Columns are summed in `parts` ranges of LLSPEC_MATMUL_PART(I, parts) columns, each in order, then the parts in order.
 typedef struct
 {
@@ -308,6 +308,7 @@ typedef struct
     int rows;
     int outputs;   // O
     int columns;   // I
+    int weight_stride; // columns of a stored weight row: I rounded up to 8 (bf16, f32) or 32 (q8, q4), zeros beyond I
     int input_stride;
     int output_stride;
     int parts;     // LLSPEC_MATMUL_PARTS(O, I), for every row count the same
@@ -315,6 +316,7 @@ typedef struct
     int head_size; // D: divides 128, for cos
     int table_rows;
     float epsilon;
+    int reserved;
 } LlspecMatMul;
 
 #define LLSPEC_MATMUL_TILES(outputs) (((outputs) + LLSPEC_MATMUL_OUTPUTS - 1) / LLSPEC_MATMUL_OUTPUTS)
@@ -411,7 +413,7 @@ typedef struct
     LlspecTree* tree;
     LlspecState* state; // root; tree_count, drafter_failed are written
     int total;          // drafted tokens; the tree has at most total + 1 nodes
-    int max_total;      // reserved for budgets: nodes beyond are not chosen; 0: no bound
+    int reserved;
 } LlspecSelect;
 
 // Walks the tree from the root while the target's token is a child, commits. Greedy and sampling alike: tokens are arg max or draws. Grid 1, block 64.
@@ -420,7 +422,7 @@ typedef struct
     const LlspecTree* tree;
     const int* tokens; // [tree.count]: the target's token after each node
     const int* status; // [tree.count]
-    LlspecState* state; // everything but seed-like inputs is written; verified moves on by accepted + 1, root becomes the last token
+    LlspecState* state; // verified moves on by accepted + 1, root becomes the last token; after a failure nothing but `failed` changes
     int max_accepted;   // bound on drafted tokens taken (the length limit)
     int end_count;
     int end_tokens[16]; // a path is cut right after one of these
@@ -463,7 +465,7 @@ typedef struct
 // Two chunks of 64 columns by 64 rows in two bf16 parts; the result tile takes their place at the end; sums of x for quantised weights and rows' norms.
 #define LLSPEC_MATMUL_SHARED (32768 + 1024 + 256)
 #define LLSPEC_TOP_SHARED 256
-#define LLSPEC_GROW_SHARED 256
+#define LLSPEC_GROW_SHARED 576
 #define LLSPEC_SAMPLE_SHARED 6144
 
 // ------------------------------------------------------------------------------------------------------------------------------------- lists of both
@@ -471,7 +473,30 @@ typedef struct
 // Kernel name, argument struct.
 #define LLSPEC_KERNELS(X) \
     X(llspec_abi, LlspecAbi) \
-    X(llspec_rms_norm, LlspecRmsNorm)
+    X(llspec_embed, LlspecEmbed) \
+    X(llspec_rms_norm, LlspecRmsNorm) \
+    X(llspec_rope_append, LlspecRopeAppend) \
+    X(llspec_attention_d32, LlspecAttention) \
+    X(llspec_attention_d64, LlspecAttention) \
+    X(llspec_attention_d128, LlspecAttention) \
+    X(llspec_attention_merge, LlspecAttentionMerge) \
+    X(llspec_group_attention, LlspecGroupAttention) \
+    X(llspec_group_mean, LlspecGroupMean) \
+    X(llspec_gather_layers, LlspecGatherLayers) \
+    X(llspec_copy_rows, LlspecCopyRows) \
+    X(llspec_keep_rows, LlspecKeepRows) \
+    X(llspec_matmul_bf16, LlspecMatMul) \
+    X(llspec_matmul_f32, LlspecMatMul) \
+    X(llspec_matmul_q8, LlspecMatMul) \
+    X(llspec_matmul_q4, LlspecMatMul) \
+    X(llspec_swiglu, LlspecSwiGlu) \
+    X(llspec_top_partial, LlspecTop) \
+    X(llspec_top_merge, LlspecTop) \
+    X(llspec_grow_first, LlspecGrow) \
+    X(llspec_grow, LlspecGrow) \
+    X(llspec_select, LlspecSelect) \
+    X(llspec_accept, LlspecAccept) \
+    X(llspec_rows, LlspecRows)
 
 // Order of llspec_abi's sizes.
 #define LLSPEC_STRUCTS(X) \
