@@ -49,6 +49,11 @@ public sealed class Trainer : IDisposable
         (_folder, _options) = (folder, options);
         _drafter = Create(options.Drafter);
         Initialisation.Normal(_drafter.Parameters, options.Seed);
+        if (options.StartFrom is not null)
+        {
+            DrafterFolder.Read(options.StartFrom, _drafter);
+        }
+
         _optimiser = new AdamW<float>(_drafter.Parameters, options.AdamW);
         _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
         _fingerprint = options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count));

@@ -66,6 +66,9 @@ public sealed record TrainerOptions
     /// <summary>Steps between checkpoints.</summary>
     public int CheckpointEvery { get; init; } = 100;
 
+    /// <summary>Folder of a drafter of the same kind and sizes whose weights this one starts from; null for random ones.</summary>
+    public string? StartFrom { get; init; }
+
     /// <summary>Seed of starting weights, order of data and random choices.</summary>
     public ulong Seed { get; init; } = 1;
 
@@ -74,7 +77,7 @@ public sealed record TrainerOptions
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
     internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32 }} over {sequences} sequences of {tokens} tokens";
+        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {sequences} sequences of {tokens} tokens";
 }
 
 /// <summary>One step, as its line in the log says it: what does not depend on the machine's speed.</summary>

@@ -22,6 +22,7 @@ internal sealed class TrainCommand : Command
     private readonly Option<string> _model = new("--model") { Description = "Frozen target.", HelpName = "PATH", Required = true };
     private readonly Option<string[]> _data = new("--data") { Description = "Answers of the target, JSON lines {\"p\": prompt ids, \"a\": answer ids}; several files may be given. Every hundredth sequence is held out.", HelpName = "FILE", Required = true };
     private readonly Option<string> _out = new("--out") { Description = "Folder of this training: checkpoint, log, drafter. An existing one is resumed.", HelpName = "DIR", Required = true };
+    private readonly Option<string?> _init = new("--init") { Description = "Drafter of the same kind and sizes whose weights the training starts from; random ones without it.", HelpName = "DIR" };
     private readonly Option<string?> _kind = new("--kind") { Description = "moa (the default) or eagle.", HelpName = "KIND" };
     private readonly Option<string?> _loss = new("--loss") { Description = "kl (the default): cross entropy + 0.1 feature loss; paper: 0.1 cross entropy + feature loss.", HelpName = "LOSS" };
     private readonly Option<string?> _schedule = new("--schedule") { Description = "cosine (the default): 50 steps up to --lr, then down to 3 % of it; paper: 50 steps up to --lr, then straight down to a twentieth.", HelpName = "NAME" };
@@ -43,7 +44,7 @@ internal sealed class TrainCommand : Command
         : base("train", "Train a drafter on the target's own answers; a killed run resumes bit for bit.")
     {
         _console = console;
-        foreach (Option option in (Option[])[_model, _data, _out, _kind, _tli, _steps, _tokens, _accumulate, _maxLength, _rate, _schedule, _loss, _share, _staircase, _kvHeads, _width, _lsaWidth, _every, _seed])
+        foreach (Option option in (Option[])[_model, _data, _out, _init, _kind, _tli, _steps, _tokens, _accumulate, _maxLength, _rate, _schedule, _loss, _share, _staircase, _kvHeads, _width, _lsaWidth, _every, _seed])
         {
             Add(option);
         }
@@ -110,6 +111,7 @@ internal sealed class TrainCommand : Command
             StaircaseSteps = _staircase.Read(result) ?? 0,
             KlShare = _share.Read(result) ?? 1,
             CheckpointEvery = _every.Read(result) ?? DefaultEvery,
+            StartFrom = result.GetValue(_init) is { } init ? Filled.In("--init", init) : null,
             Seed = _seed.Read(result) ?? 1,
         };
     }

@@ -5,7 +5,7 @@ namespace LowLevelSpec.Training.Compute;
 
 /// <summary>
 /// Dense matrix products C = op(A) op(B), row-major, over all threads. C is cut into tiles; a tile's thread packs its strip of B into
-/// panels that stay in its caches and runs an 8-row kernel over them. Sums over k run in blocks of <see cref="BlockK"/>
+/// panels that stay in its caches and runs a kernel of few rows over them. Sums over k run in blocks of <see cref="BlockK"/>
 /// in ascending order whatever the tiles and threads, so results are reproducible.
 /// </summary>
 internal static unsafe class Gemm
@@ -16,8 +16,8 @@ internal static unsafe class Gemm
     /// <summary>Panels of a tile.</summary>
     private const int StripPanels = 6;
 
-    /// <summary>Rows of C of a tile.</summary>
-    private const int TileRows = 256;
+    /// <summary>Rows of C of a tile: whole groups of six and of eight; 240 x 256 floats of A stay in a second-level cache.</summary>
+    private const int TileRows = 240;
 
     /// <summary>c [M, N] = a [M, K] b [K, N], or added to c.</summary>
     public static void NN<T>(Tensor<T> a, Tensor<T> b, Tensor<T> c, bool accumulate = false) where T : unmanaged, IBinaryFloatingPointIeee754<T>
@@ -62,7 +62,7 @@ internal static unsafe class Gemm
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int width = GemmKernels.PanelWidth<T>(), height = GemmKernels.Rows;
-        T* packedB = PackBuffer<T>.B((StripPanels * width) * BlockK), edge = stackalloc T[GemmKernels.Rows * GemmKernels.MaxPanelWidth];
+        T* packedB = PackBuffer<T>.B((StripPanels * width) * BlockK), edge = stackalloc T[GemmKernels.MaxRows * GemmKernels.MaxPanelWidth];
         T* packedA = a.ColumnStride == 1 ? null : PackBuffer<T>.A(TileRows * BlockK);
         for (int k = 0; k < depth; k += BlockK)
         {
@@ -82,7 +82,7 @@ internal static unsafe class Gemm
                 {
                     int count = Math.Min(height, rows - i);
 
-                    // Packed rows of A lie 8 to a group, k-major; unpacked ones where they are.
+                    // Packed rows of A lie in groups, k-major; unpacked ones where they are.
                     T* rowsOfA = packedA is not null ? packedA + ((long)i * block) : a.At(row + i, k);
                     long rowStride = packedA is not null ? 1 : a.RowStride, kStride = packedA is not null ? height : 1;
                     T* to = c.Data + ((long)(row + i) * c.Columns) + column + j;
@@ -138,7 +138,7 @@ internal static unsafe class Gemm
         }
     }
 
-    /// <summary>Groups of eight rows of A, k-major, for a transposed A: its rows are columns in memory, so eight of them are side by side.</summary>
+    /// <summary>Groups of a kernel's rows of A, k-major, for a transposed A: its rows are columns in memory, so those of a group are side by side.</summary>
     private static void PackA<T>(Operand<T> a, int row, int rows, int k, int block, T* to) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int height = GemmKernels.Rows;
@@ -174,7 +174,7 @@ internal static unsafe class Gemm
 
         private static T* Aligned(ref T[]? buffer, int elements)
         {
-            int slack = Vector512<T>.Count;
+            int slack = 64 / sizeof(T);
             if (buffer is null || buffer.Length < elements + slack)
             {
                 buffer = GC.AllocateUninitializedArray<T>(elements + slack, pinned: true);

@@ -6,15 +6,19 @@ namespace LowLevelSpec.Training.Compute;
 
 /// <summary>
 /// The innermost loops of <see cref="Gemm"/>: rows of A times one packed panel of B, two vectors wide. With 512-bit vectors eight rows at
-/// a time hold 16 accumulators in registers; with 256-bit ones (16 registers in all) four rows hold eight.
+/// a time hold 16 accumulators in registers; with 256-bit ones (16 registers in all) six rows hold twelve, which hides the latency of the
+/// multiply-add: two a cycle, four to five cycles each.
 /// </summary>
 internal static unsafe class GemmKernels
 {
-    /// <summary>Rows of A that a call takes at most.</summary>
-    public const int Rows = 8;
+    /// <summary>The largest <see cref="Rows"/>.</summary>
+    public const int MaxRows = 8;
 
     /// <summary>The largest <see cref="PanelWidth"/>: two 512-bit vectors of floats.</summary>
     public const int MaxPanelWidth = 32;
+
+    /// <summary>Rows of A that a call takes at most.</summary>
+    public static int Rows => Wide ? 8 : 6;
 
     private static bool Wide => Vector512.IsHardwareAccelerated;
 
@@ -44,9 +48,10 @@ internal static unsafe class GemmKernels
             return;
         }
 
-        for (; i + 4 <= count; i += 4)
+        if (count == Rows)
         {
-            FourNarrow(a + (i * rowStride), rowStride, kStride, panel, depth, c + (i * stride), stride, add);
+            SixNarrow(a, rowStride, kStride, panel, depth, c, stride, add);
+            return;
         }
 
         for (; i < count; i++)
@@ -131,11 +136,12 @@ internal static unsafe class GemmKernels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void FourNarrow<T>(T* a, long rowStride, long kStride, T* panel, int depth, T* c, long stride, bool add) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    private static void SixNarrow<T>(T* a, long rowStride, long kStride, T* panel, int depth, T* c, long stride, bool add) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int lanes = Vector256<T>.Count;
-        Vector256<T> c00 = default, c01 = default, c10 = default, c11 = default, c20 = default, c21 = default, c30 = default, c31 = default;
-        T* a1 = a + rowStride, a2 = a1 + rowStride, a3 = a2 + rowStride, end = panel + ((long)depth * 2 * lanes);
+        Vector256<T> c00 = default, c01 = default, c10 = default, c11 = default, c20 = default, c21 = default;
+        Vector256<T> c30 = default, c31 = default, c40 = default, c41 = default, c50 = default, c51 = default;
+        T* a1 = a + rowStride, a2 = a1 + rowStride, a3 = a2 + rowStride, a4 = a3 + rowStride, a5 = a4 + rowStride, end = panel + ((long)depth * 2 * lanes);
         for (long k = 0; panel < end; panel += 2 * lanes, k += kStride)
         {
             Vector256<T> b0 = Vector256.Load(panel), b1 = Vector256.Load(panel + lanes), x;
@@ -151,12 +157,20 @@ internal static unsafe class GemmKernels
             x = Vector256.Create(a3[k]);
             c30 = Simd.Fma(x, b0, c30);
             c31 = Simd.Fma(x, b1, c31);
+            x = Vector256.Create(a4[k]);
+            c40 = Simd.Fma(x, b0, c40);
+            c41 = Simd.Fma(x, b1, c41);
+            x = Vector256.Create(a5[k]);
+            c50 = Simd.Fma(x, b0, c50);
+            c51 = Simd.Fma(x, b1, c51);
         }
 
         Store(c, c00, c01, add);
         Store(c + stride, c10, c11, add);
         Store(c + (2 * stride), c20, c21, add);
         Store(c + (3 * stride), c30, c31, add);
+        Store(c + (4 * stride), c40, c41, add);
+        Store(c + (5 * stride), c50, c51, add);
     }
 
     private static void OneNarrow<T>(T* a, long kStride, T* panel, int depth, T* c, bool add) where T : unmanaged, IBinaryFloatingPointIeee754<T>

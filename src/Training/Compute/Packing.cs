@@ -27,29 +27,59 @@ internal static unsafe class Packing
         Scalar(from + (q * stride), stride, columns - q, 0, depth, to + q, width);
     }
 
-    /// <summary>to[p * 8 + i] = from[p * stride + i], i &lt; rows, p &lt; depth: eight rows of a transposed operand lie side by side already.</summary>
-    public static void Groups<T>(T* from, long stride, int rows, int depth, T* to) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    /// <summary>
+    /// to[p * rows + i] = from[p * stride + i], i &lt; count, p &lt; depth, rows = <see cref="GemmKernels.Rows"/>: rows of a transposed operand lie side by side
+    /// already.
+    /// </summary>
+    public static void Groups<T>(T* from, long stride, int count, int depth, T* to) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        if (rows < GemmKernels.Rows)
+        int rows = GemmKernels.Rows;
+        if (count < rows)
         {
-            for (int p = 0; p < depth; p++)
+            for (int p = 0; p < depth; p++, from += stride, to += rows)
             {
-                new ReadOnlySpan<T>(from + (p * stride), rows).CopyTo(new Span<T>(to + (p * GemmKernels.Rows), rows));
+                new ReadOnlySpan<T>(from, count).CopyTo(new Span<T>(to, count));
             }
 
             return;
         }
 
-        for (int p = 0; p < depth; p++, from += stride, to += GemmKernels.Rows)
+        for (int p = 0; p < depth; p++, from += stride, to += rows)
         {
-            if (typeof(T) == typeof(float))
+            if (rows == 8)
             {
-                Vector256.Load(from).Store(to);
+                Eight(from, to);
             }
             else
             {
-                Vector512.Load(from).Store(to);
+                Six(from, to);
             }
+        }
+    }
+
+    private static void Eight<T>(T* from, T* to) where T : unmanaged
+    {
+        if (typeof(T) == typeof(float))
+        {
+            Vector256.Load(from).Store(to);
+        }
+        else
+        {
+            Vector512.Load(from).Store(to);
+        }
+    }
+
+    private static void Six<T>(T* from, T* to) where T : unmanaged
+    {
+        if (typeof(T) == typeof(float))
+        {
+            Vector128.Load(from).Store(to);
+            *(double*)(to + 4) = *(double*)(from + 4);
+        }
+        else
+        {
+            Vector256.Load(from).Store(to);
+            Vector128.Load(from + 4).Store(to + 4);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using LowLevelSpec.Models;
@@ -5,9 +6,11 @@ using LowLevelSpec.Training.Compute;
 
 namespace LowLevelSpec.Training.Drafters;
 
-/// <summary>Writes a drafter as the authors' checkpoints are written: model.safetensors and config.json, which the engine opens.</summary>
+/// <summary>Writes and reads a drafter as the authors' checkpoints are written: model.safetensors and config.json, which the engine opens.</summary>
 internal static class DrafterFolder
 {
+    private const string Weights = "model.safetensors";
+
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
     /// <summary>Replaces the drafter in <paramref name="folder"/>.</summary>
@@ -23,10 +26,37 @@ internal static class DrafterFolder
             writer.Add(parameter.Name, parameter.Shape, parameter.Value.Span, type);
         }
 
-        writer.Write(Path.Combine(folder, "model.safetensors"));
+        writer.Write(Path.Combine(folder, Weights));
         string config = Path.Combine(folder, "config.json"), part = config + ".part";
         File.WriteAllText(part, drafter.Config().ToJsonString(Indented));
         File.Move(part, config, overwrite: true);
+    }
+
+    /// <summary>Takes over the weights of the drafter in <paramref name="folder"/>, which has the same kind and sizes.</summary>
+    /// <exception cref="InputException">A tensor is missing or has another shape.</exception>
+    public static void Read(string folder, DrafterModel<float> drafter)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(Path.Combine(folder, Weights));
+        foreach (Parameter<float> parameter in drafter.Parameters)
+        {
+            parameter.Set(file.Get(parameter.Name));
+        }
+    }
+
+    /// <summary>First half of the SHA-256 of the weights in <paramref name="folder"/>, in hexadecimal.</summary>
+    /// <exception cref="InputException">They can't be read.</exception>
+    public static string Hash(string folder)
+    {
+        string path = Path.Combine(folder, Weights);
+        try
+        {
+            using FileStream stream = File.OpenRead(path);
+            return Convert.ToHexStringLower(SHA256.HashData(stream)[..16]);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"{path}: can't be read: {e.Message}", e);
+        }
     }
 
     /// <summary>A Llama's config.json in Hugging Face's keys.</summary>

@@ -24,13 +24,13 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
 
     private HeadBlock(int count, int headSize, bool backward)
     {
-        int lanes = Vector512<T>.Count;
+        int lanes = Vector256<T>.Count;
         _count = count;
         _headSize = headSize;
         _keys = (count + lanes - 1) / lanes * lanes;
         _padded = (headSize + lanes - 1) / lanes * lanes;
         long columns = (long)headSize * _keys, rows = (long)count * _padded;
-        long total = columns + rows + (2 * _keys) + (2 * _padded) + lanes + (backward ? columns + (3 * rows) : 0);
+        long total = columns + rows + (2 * _keys) + (2 * _padded) + (64 / sizeof(T)) + (backward ? columns + (3 * rows) : 0);
         if (t_memory is null || t_memory.LongLength < total)
         {
             t_memory = GC.AllocateUninitializedArray<T>(checked((int)total), pinned: true);
@@ -168,18 +168,18 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
     /// <summary>dots[j] = x . column j of <paramref name="columns"/> [D, keys], for whole vectors around low..high.</summary>
     private void Dots(T* x, T* columns, int low, int high, T* dots)
     {
-        int lanes = Vector512<T>.Count, j = low / lanes * lanes;
+        int lanes = Vector256<T>.Count, j = low / lanes * lanes;
         for (; j + ((Unroll - 1) * lanes) < high; j += Unroll * lanes)
         {
-            Vector512<T> s0 = default, s1 = default, s2 = default, s3 = default;
+            Vector256<T> s0 = default, s1 = default, s2 = default, s3 = default;
             T* column = columns + j;
             for (int d = 0; d < _headSize; d++, column += _keys)
             {
-                Vector512<T> value = Vector512.Create(x[d]);
-                s0 = Simd.Fma(value, Vector512.Load(column), s0);
-                s1 = Simd.Fma(value, Vector512.Load(column + lanes), s1);
-                s2 = Simd.Fma(value, Vector512.Load(column + (2 * lanes)), s2);
-                s3 = Simd.Fma(value, Vector512.Load(column + (3 * lanes)), s3);
+                Vector256<T> value = Vector256.Create(x[d]);
+                s0 = Simd.Fma(value, Vector256.Load(column), s0);
+                s1 = Simd.Fma(value, Vector256.Load(column + lanes), s1);
+                s2 = Simd.Fma(value, Vector256.Load(column + (2 * lanes)), s2);
+                s3 = Simd.Fma(value, Vector256.Load(column + (3 * lanes)), s3);
             }
 
             s0.Store(dots + j);
@@ -190,11 +190,11 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
 
         for (; j < high; j += lanes)
         {
-            Vector512<T> s = default;
+            Vector256<T> s = default;
             T* column = columns + j;
             for (int d = 0; d < _headSize; d++, column += _keys)
             {
-                s = Simd.Fma(Vector512.Create(x[d]), Vector512.Load(column), s);
+                s = Simd.Fma(Vector256.Create(x[d]), Vector256.Load(column), s);
             }
 
             s.Store(dots + j);
@@ -204,18 +204,18 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
     /// <summary>sum [padded D] = sum over j of weights[j] * row j of <paramref name="rows"/> [count, padded D].</summary>
     private void WeightedSum(T* weights, T* rows, int low, int high, T* sum)
     {
-        int lanes = Vector512<T>.Count, d = 0;
+        int lanes = Vector256<T>.Count, d = 0;
         for (; d + (Unroll * lanes) <= _padded; d += Unroll * lanes)
         {
-            Vector512<T> s0 = default, s1 = default, s2 = default, s3 = default;
+            Vector256<T> s0 = default, s1 = default, s2 = default, s3 = default;
             T* row = rows + ((long)low * _padded) + d;
             for (int j = low; j < high; j++, row += _padded)
             {
-                Vector512<T> weight = Vector512.Create(weights[j]);
-                s0 = Simd.Fma(weight, Vector512.Load(row), s0);
-                s1 = Simd.Fma(weight, Vector512.Load(row + lanes), s1);
-                s2 = Simd.Fma(weight, Vector512.Load(row + (2 * lanes)), s2);
-                s3 = Simd.Fma(weight, Vector512.Load(row + (3 * lanes)), s3);
+                Vector256<T> weight = Vector256.Create(weights[j]);
+                s0 = Simd.Fma(weight, Vector256.Load(row), s0);
+                s1 = Simd.Fma(weight, Vector256.Load(row + lanes), s1);
+                s2 = Simd.Fma(weight, Vector256.Load(row + (2 * lanes)), s2);
+                s3 = Simd.Fma(weight, Vector256.Load(row + (3 * lanes)), s3);
             }
 
             s0.Store(sum + d);
@@ -226,10 +226,10 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
 
         for (; d < _padded; d += lanes)
         {
-            Vector512<T> s = default;
+            Vector256<T> s = default;
             for (int j = low; j < high; j++)
             {
-                s = Simd.Fma(Vector512.Create(weights[j]), Vector512.Load(rows + ((long)j * _padded) + d), s);
+                s = Simd.Fma(Vector256.Create(weights[j]), Vector256.Load(rows + ((long)j * _padded) + d), s);
             }
 
             s.Store(sum + d);
@@ -239,14 +239,14 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
     /// <summary>row j of <paramref name="rows"/> [count, padded D] += weights[j] * x [padded D].</summary>
     private void AddOuter(T* weights, T* x, int low, int high, T* rows)
     {
-        int lanes = Vector512<T>.Count;
+        int lanes = Vector256<T>.Count;
         for (int j = low; j < high; j++)
         {
-            Vector512<T> weight = Vector512.Create(weights[j]);
+            Vector256<T> weight = Vector256.Create(weights[j]);
             T* row = rows + ((long)j * _padded);
             for (int d = 0; d < _padded; d += lanes)
             {
-                Simd.Fma(weight, Vector512.Load(x + d), Vector512.Load(row + d)).Store(row + d);
+                Simd.Fma(weight, Vector256.Load(x + d), Vector256.Load(row + d)).Store(row + d);
             }
         }
     }

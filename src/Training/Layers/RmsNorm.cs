@@ -23,11 +23,11 @@ internal static unsafe class RmsNorm
                 T* from = x.Data + ((long)i * e), to = y.Data + ((long)i * e), g = gain.Value.Data;
                 T scale = T.One / T.Sqrt((Simd.Dot(from, from, e) / T.CreateTruncating(e)) + epsilon);
                 r.Data[i] = scale;
-                Vector512<T> scales = Vector512.Create(scale);
+                Vector256<T> scales = Vector256.Create(scale);
                 int c = 0;
-                for (; c <= e - Vector512<T>.Count; c += Vector512<T>.Count)
+                for (; c <= e - Vector256<T>.Count; c += Vector256<T>.Count)
                 {
-                    (Vector512.Load(from + c) * scales * Vector512.Load(g + c)).Store(to + c);
+                    (Vector256.Load(from + c) * scales * Vector256.Load(g + c)).Store(to + c);
                 }
 
                 for (; c < e; c++)
@@ -68,10 +68,10 @@ internal static unsafe class RmsNorm
     private static void AddGain<T>(T* x, T* dy, T r, T* sums, int e) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int c = 0;
-        Vector512<T> scale = Vector512.Create(r);
-        for (; c <= e - Vector512<T>.Count; c += Vector512<T>.Count)
+        Vector256<T> scale = Vector256.Create(r);
+        for (; c <= e - Vector256<T>.Count; c += Vector256<T>.Count)
         {
-            Simd.Fma(Vector512.Load(dy + c), Vector512.Load(x + c) * scale, Vector512.Load(sums + c)).Store(sums + c);
+            Simd.Fma(Vector256.Load(dy + c), Vector256.Load(x + c) * scale, Vector256.Load(sums + c)).Store(sums + c);
         }
 
         for (; c < e; c++)
@@ -82,25 +82,25 @@ internal static unsafe class RmsNorm
 
     private static void AddInput<T>(T* x, T* dy, T* gain, T r, T* dx, int e) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        int lanes = Vector512<T>.Count, c = 0;
-        Vector512<T> dots = Vector512<T>.Zero;
+        int lanes = Vector256<T>.Count, c = 0;
+        Vector256<T> dots = Vector256<T>.Zero;
         for (; c <= e - lanes; c += lanes)
         {
-            dots = Simd.Fma(Vector512.Load(dy + c) * Vector512.Load(gain + c), Vector512.Load(x + c), dots);
+            dots = Simd.Fma(Vector256.Load(dy + c) * Vector256.Load(gain + c), Vector256.Load(x + c), dots);
         }
 
-        T dot = Vector512.Sum(dots);
+        T dot = Vector256.Sum(dots);
         for (; c < e; c++)
         {
             dot += dy[c] * gain[c] * x[c];
         }
 
         T share = dot * r * r / T.CreateTruncating(e);
-        Vector512<T> shares = Vector512.Create(share), scale = Vector512.Create(r);
+        Vector256<T> shares = Vector256.Create(share), scale = Vector256.Create(r);
         for (c = 0; c <= e - lanes; c += lanes)
         {
-            Vector512<T> through = (Vector512.Load(dy + c) * Vector512.Load(gain + c)) - (Vector512.Load(x + c) * shares);
-            Simd.Fma(through, scale, Vector512.Load(dx + c)).Store(dx + c);
+            Vector256<T> through = (Vector256.Load(dy + c) * Vector256.Load(gain + c)) - (Vector256.Load(x + c) * shares);
+            Simd.Fma(through, scale, Vector256.Load(dx + c)).Store(dx + c);
         }
 
         for (; c < e; c++)

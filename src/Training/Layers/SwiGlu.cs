@@ -18,10 +18,10 @@ internal static unsafe class SwiGlu
         Work.Blocks(gate.Rows, block, gate.Length * 4, (first, count) =>
         {
             long i = (long)first * gate.Columns, end = (long)(first + count) * gate.Columns;
-            for (; i <= end - Vector512<T>.Count; i += Vector512<T>.Count)
+            for (; i <= end - Vector256<T>.Count; i += Vector256<T>.Count)
             {
-                Vector512<T> g = Vector512.Load(gate.Data + i);
-                (g / (Vector512<T>.One + Simd.Exp(-g)) * Vector512.Load(up.Data + i)).Store(y.Data + i);
+                Vector256<T> g = Vector256.Load(gate.Data + i);
+                (g / (Vector256<T>.One + Simd.Exp(-g)) * Vector256.Load(up.Data + i)).Store(y.Data + i);
             }
 
             for (; i < end; i++)
@@ -42,10 +42,10 @@ internal static unsafe class SwiGlu
         Work.Blocks(gate.Rows, block, gate.Length * 6, (first, count) =>
         {
             long i = (long)first * gate.Columns, end = (long)(first + count) * gate.Columns;
-            for (; i <= end - Vector512<T>.Count; i += Vector512<T>.Count)
+            for (; i <= end - Vector256<T>.Count; i += Vector256<T>.Count)
             {
-                Vector512<T> g = Vector512.Load(gate.Data + i), d = Vector512.Load(dy.Data + i), s = Vector512<T>.One / (Vector512<T>.One + Simd.Exp(-g));
-                Vector512<T> dg = d * Vector512.Load(up.Data + i) * s * (Vector512<T>.One + (g * (Vector512<T>.One - s)));
+                Vector256<T> g = Vector256.Load(gate.Data + i), d = Vector256.Load(dy.Data + i), s = Vector256<T>.One / (Vector256<T>.One + Simd.Exp(-g));
+                Vector256<T> dg = d * Vector256.Load(up.Data + i) * s * (Vector256<T>.One + (g * (Vector256<T>.One - s)));
                 (d * g * s).Store(dUp.Data + i);
                 dg.Store(dGate.Data + i);
             }

@@ -132,18 +132,18 @@ internal static unsafe class DrafterLoss
     /// <summary>From logits of the target (q) and the drafter (p) of one row [V]: the loss; leaves (softmax(p) - softmax(q)) * step in p.</summary>
     private static RowResult Distributions<T>(T* q, T* p, int v, T step) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        int lanes = Vector512<T>.Count;
+        int lanes = Vector256<T>.Count;
         T maxQ = Simd.Max(q, v), maxP = Simd.Max(p, v);
         bool hit = new ReadOnlySpan<T>(q, v).IndexOf(maxQ) == new ReadOnlySpan<T>(p, v).IndexOf(maxP);
         T logQ = maxQ + T.Log(SumOfExponentials(q, maxQ, v)), logP = maxP + T.Log(SumOfExponentials(p, maxP, v));
         double cross = 0, entropy = 0;
         int i = 0;
-        Vector512<T> logQs = Vector512.Create(logQ), logPs = Vector512.Create(logP), steps = Vector512.Create(step);
+        Vector256<T> logQs = Vector256.Create(logQ), logPs = Vector256.Create(logP), steps = Vector256.Create(step);
         for (; i <= v - lanes; i += lanes)
         {
-            Vector512<T> a = Vector512.Load(q + i) - logQs, b = Vector512.Load(p + i) - logPs, probability = Simd.Exp(a);
-            cross -= double.CreateTruncating(Vector512.Sum(probability * b));
-            entropy -= double.CreateTruncating(Vector512.Sum(probability * a));
+            Vector256<T> a = Vector256.Load(q + i) - logQs, b = Vector256.Load(p + i) - logPs, probability = Simd.Exp(a);
+            cross -= double.CreateTruncating(Vector256.Sum(probability * b));
+            entropy -= double.CreateTruncating(Vector256.Sum(probability * a));
             ((Simd.Exp(b) - probability) * steps).Store(p + i);
         }
 
@@ -160,14 +160,14 @@ internal static unsafe class DrafterLoss
 
     private static T SumOfExponentials<T>(T* x, T shift, int count) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        int lanes = Vector512<T>.Count, i = 0;
-        Vector512<T> sums = Vector512<T>.Zero, shifts = Vector512.Create(shift);
+        int lanes = Vector256<T>.Count, i = 0;
+        Vector256<T> sums = Vector256<T>.Zero, shifts = Vector256.Create(shift);
         for (; i <= count - lanes; i += lanes)
         {
-            sums += Simd.Exp(Vector512.Load(x + i) - shifts);
+            sums += Simd.Exp(Vector256.Load(x + i) - shifts);
         }
 
-        T sum = Vector512.Sum(sums);
+        T sum = Vector256.Sum(sums);
         for (; i < count; i++)
         {
             sum += T.Exp(x[i] - shift);

@@ -61,16 +61,16 @@ internal sealed unsafe class AdamW<T> where T : unmanaged, IBinaryFloatingPointI
 
     private static void Update(T* w, T* g, T* m, T* v, int count, Factors f)
     {
-        int lanes = Vector512<T>.Count, i = 0;
+        int lanes = Vector256<T>.Count, i = 0;
         for (; i <= count - lanes; i += lanes)
         {
-            Vector512<T> gradient = Vector512.Load(g + i), mean = Vector512.Load(m + i);
-            mean = Simd.Fma(gradient - mean, Vector512.Create(f.Share1), mean);
-            Vector512<T> square = Simd.Fma(gradient * gradient, Vector512.Create(f.Share2), Vector512.Load(v + i) * f.Beta2);
+            Vector256<T> gradient = Vector256.Load(g + i), mean = Vector256.Load(m + i);
+            mean = Simd.Fma(gradient - mean, Vector256.Create(f.Share1), mean);
+            Vector256<T> square = Simd.Fma(gradient * gradient, Vector256.Create(f.Share2), Vector256.Load(v + i) * f.Beta2);
             mean.Store(m + i);
             square.Store(v + i);
-            Vector512<T> root = (Vector512.Sqrt(square) / Vector512.Create(f.RootCorrection)) + Vector512.Create(f.Epsilon);
-            ((Vector512.Load(w + i) * f.Keep) - (mean / root * f.Rate)).Store(w + i);
+            Vector256<T> root = (Vector256.Sqrt(square) / Vector256.Create(f.RootCorrection)) + Vector256.Create(f.Epsilon);
+            ((Vector256.Load(w + i) * f.Keep) - (mean / root * f.Rate)).Store(w + i);
         }
 
         for (; i < count; i++)
