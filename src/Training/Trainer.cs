@@ -23,6 +23,7 @@ public sealed class Trainer : IDisposable
     private readonly DrafterModel<float> _drafter;
     private readonly AdamW<float> _optimiser;
     private readonly BatchPlan _plan;
+    private readonly VocabularySampler? _vocabulary;
     private readonly StepLogFile _log;
     private readonly Arena<float> _arena = new();
 
@@ -56,6 +57,7 @@ public sealed class Trainer : IDisposable
 
         _optimiser = new AdamW<float>(_drafter.Parameters, options.AdamW);
         _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
+        _vocabulary = options.KlTokens == 0 ? null : new VocabularySampler(TokenRanking.Of(sequences, _target.Config.VocabularySize), options.KlTokens, options.KlDrawnTokens, options.Seed);
         _fingerprint = options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count));
         Directory.CreateDirectory(folder);
         if (File.Exists(CheckpointPath))
@@ -77,6 +79,12 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Trainable weights.</summary>
     public long ParameterCount => _drafter.Parameters.Sum(static p => p.Value.Length);
+
+    /// <summary>Multiplications and additions of all matrix products of this process so far.</summary>
+    public static long Operations => Gemm.Operations;
+
+    /// <summary>Measures in a quarter of a second how many single-precision multiplications and additions a second the trainer's threads could do at best.</summary>
+    public static double MeasurePeak() => PeakMeter.Measure();
 
     private string CheckpointPath => Path.Combine(_folder, "checkpoint.safetensors");
 
@@ -153,7 +161,7 @@ public sealed class Trainer : IDisposable
         {
             long number = ((long)step * parts) + part;
             TrainingBatch batch = _plan.Batch(number);
-            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, _plan.Choices(number, batch.Sequences.Count, staircase), _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare));
+            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, _plan.Choices(number, batch.Sequences.Count, staircase), _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare), _vocabulary?.Draw(number));
             loss += terms.Total / parts;
             kl += terms.ForwardKl / parts;
             feature += terms.Feature / parts;

@@ -63,6 +63,12 @@ public sealed record TrainerOptions
     /// <summary>Share of the response positions, drawn anew each step, that the cross entropy is taken over: two vocabularies of logits per position are most of a small drafter's work.</summary>
     public double KlShare { get; init; } = 1;
 
+    /// <summary>The most frequent tokens of the responses that the cross entropy is always taken over; 0 for the whole vocabulary.</summary>
+    public int KlTokens { get; init; }
+
+    /// <summary>With <see cref="KlTokens"/>: how many of the other tokens, drawn anew each micro-batch, stand for all others.</summary>
+    public int KlDrawnTokens { get; init; }
+
     /// <summary>Steps between checkpoints.</summary>
     public int CheckpointEvery { get; init; } = 100;
 

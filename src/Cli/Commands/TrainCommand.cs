@@ -33,6 +33,8 @@ internal sealed class TrainCommand : Command
     private readonly NumberOption<int> _maxLength = new("--max-length", "Sequences are cut after this many tokens; 2048 by default.", low: 16, high: 1 << 20);
     private readonly NumberOption<float> _rate = new("--lr", $"Largest learning rate; {DefaultPeak} by default.", low: 0);
     private readonly NumberOption<float> _share = new("--kl-share", "Share of the response positions the cross entropy is taken over, drawn anew each step; 1 by default.", low: 0, high: 1);
+    private readonly NumberOption<int> _klTokens = new("--kl-tokens", "The most frequent answer tokens that the cross entropy is taken over; all tokens without it.", low: 1);
+    private readonly NumberOption<int> _klDrawn = new("--kl-drawn", "With --kl-tokens: how many of the other tokens, drawn anew each micro-batch, stand for all others; 0 by default.", low: 0);
     private readonly NumberOption<int> _staircase = new("--staircase-steps", "Steps over which the staircase mask fades out; 0, never, by default.", low: 0);
     private readonly NumberOption<int> _kvHeads = new("--kv-heads", $"kv heads of each drafter layer; {DefaultKvHeads} by default.", low: 1, high: 1024);
     private readonly NumberOption<int> _width = new("--mlp", $"MLP width of SA and CA, or of EAGLE's layer; {DefaultWidth} by default.", low: 1, high: 1 << 17);
@@ -44,7 +46,7 @@ internal sealed class TrainCommand : Command
         : base("train", "Train a drafter on the target's own answers; a killed run resumes bit for bit.")
     {
         _console = console;
-        foreach (Option option in (Option[])[_model, _data, _out, _init, _kind, _tli, _steps, _tokens, _accumulate, _maxLength, _rate, _schedule, _loss, _share, _staircase, _kvHeads, _width, _lsaWidth, _every, _seed])
+        foreach (Option option in (Option[])[_model, _data, _out, _init, _kind, _tli, _steps, _tokens, _accumulate, _maxLength, _rate, _schedule, _loss, _share, _klTokens, _klDrawn, _staircase, _kvHeads, _width, _lsaWidth, _every, _seed])
         {
             Add(option);
         }
@@ -68,7 +70,9 @@ internal sealed class TrainCommand : Command
         using Trainer trainer = new(model, training, folder, options);
         _console.Error.WriteLine($"{trainer.ParameterCount:N0} weights, {training.Count} sequences of {training.Sum(static s => (long)s.Tokens.Count):N0} tokens, {heldOut.Count} held out, at step {trainer.Steps} of {options.Steps}");
         Watch watch = new(this, options.Steps, trainer.Steps);
+        double peak = Trainer.MeasurePeak();
         trainer.Run(watch.Report, work.Token);
+        watch.Summary(peak);
         if (heldOut.Count > 0)
         {
             HeldOutReport held = trainer.HeldOut(heldOut);
@@ -110,6 +114,8 @@ internal sealed class TrainCommand : Command
             MicroBatches = _accumulate.Read(result) ?? 1,
             StaircaseSteps = _staircase.Read(result) ?? 0,
             KlShare = _share.Read(result) ?? 1,
+            KlTokens = _klTokens.Read(result) ?? 0,
+            KlDrawnTokens = _klDrawn.Read(result) ?? 0,
             CheckpointEvery = _every.Read(result) ?? DefaultEvery,
             StartFrom = result.GetValue(_init) is { } init ? Filled.In("--init", init) : null,
             Seed = _seed.Read(result) ?? 1,
@@ -122,7 +128,8 @@ internal sealed class TrainCommand : Command
         private readonly Stopwatch _clock = Stopwatch.StartNew();
         private TimeSpan _last;
         private int _count, _done;
-        private long _tokens;
+        private readonly long _operationsBefore = Trainer.Operations;
+        private long _tokens, _allTokens, _operations = Trainer.Operations;
         private double _loss, _divergence, _agreement;
 
         public void Report(StepLog step)
@@ -130,6 +137,7 @@ internal sealed class TrainCommand : Command
             _count++;
             _done++;
             _tokens += step.Tokens;
+            _allTokens += step.Tokens;
             _loss += step.Loss;
             _divergence += step.ForwardKl - step.Entropy;
             _agreement += step.Agreement;
@@ -140,8 +148,18 @@ internal sealed class TrainCommand : Command
             }
 
             TimeSpan left = _clock.Elapsed / _done * (steps - from - _done);
-            command._console.Error.WriteLine($"step {step.Step + 1} of {steps}  loss {_loss / _count:0.000}  KL {_divergence / _count:0.000}  agreement {_agreement / _count:0.000}  {_tokens / since.TotalSeconds:0} tokens/s  {(long)left.TotalHours}:{left.Minutes:00}:{left.Seconds:00} left");
-            (_last, _count, _tokens, _loss, _divergence, _agreement) = (_clock.Elapsed, 0, 0, 0, 0, 0);
+            command._console.Error.WriteLine($"step {step.Step + 1} of {steps}  loss {_loss / _count:0.000}  KL {_divergence / _count:0.000}  agreement {_agreement / _count:0.000}  {_tokens / since.TotalSeconds:0} tokens/s  {(Trainer.Operations - _operations) / since.TotalSeconds / 1e9:0} GFLOP/s  {(long)left.TotalHours}:{left.Minutes:00}:{left.Seconds:00} left");
+            (_last, _count, _tokens, _loss, _divergence, _agreement, _operations) = (_clock.Elapsed, 0, 0, 0, 0, 0, Trainer.Operations);
+        }
+
+        /// <summary>Says what this run's steps reached of the processor's best.</summary>
+        public void Summary(double peak)
+        {
+            if (_done > 0)
+            {
+                double seconds = _clock.Elapsed.TotalSeconds, rate = (Trainer.Operations - _operationsBefore) / seconds;
+                command._console.Error.WriteLine($"{_done} steps, {_allTokens:N0} tokens in {seconds:0} s: {_allTokens / seconds:0} tokens/s, {rate / 1e9:0} GFLOP/s in matrix products, {rate / peak:0 %} of the {peak / 1e9:0} GFLOP/s that registers alone reach");
+            }
         }
     }
 }

@@ -19,6 +19,11 @@ internal static unsafe class Gemm
     /// <summary>Rows of C of a tile: whole groups of six and of eight; 240 x 256 floats of A stay in a second-level cache.</summary>
     private const int TileRows = 240;
 
+    private static long s_operations;
+
+    /// <summary>Multiplications and additions of all products so far, over all threads.</summary>
+    public static long Operations => Interlocked.Read(ref s_operations);
+
     /// <summary>c [M, N] = a [M, K] b [K, N], or added to c.</summary>
     public static void NN<T>(Tensor<T> a, Tensor<T> b, Tensor<T> c, bool accumulate = false) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
@@ -51,6 +56,7 @@ internal static unsafe class Gemm
             c.Clear();
         }
 
+        Interlocked.Add(ref s_operations, 2L * c.Rows * c.Columns * depth);
         Work.For(rowTiles * strips, (long)c.Rows * c.Columns * depth, tile =>
         {
             int row = tile % rowTiles * TileRows, column = tile / rowTiles * strip;

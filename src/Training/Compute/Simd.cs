@@ -24,10 +24,38 @@ internal static unsafe class Simd
             ? Vector256.FusedMultiplyAdd(a.AsSingle(), b.AsSingle(), c.AsSingle()).As<float, T>()
             : Vector256.FusedMultiplyAdd(a.AsDouble(), b.AsDouble(), c.AsDouble()).As<double, T>();
 
-    /// <summary>e^x.</summary>
+    /// <summary>e^x; for floats within 2 units in the last place, 0 below the smallest normal number. NaN stays NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<T> Exp<T>(Vector256<T> x) where T : unmanaged =>
-        typeof(T) == typeof(float) ? Vector256.Exp(x.AsSingle()).As<float, T>() : Vector256.Exp(x.AsDouble()).As<double, T>();
+        typeof(T) == typeof(float) ? Exp(x.AsSingle()).As<float, T>() : Vector256.Exp(x.AsDouble()).As<double, T>();
+
+    /// <summary>e^x = 2^n e^r, n = round(x / ln 2): a polynomial of r, |r| up to ln(2)/2, from Taylor's series, and n added to the exponent. The library's goes through double.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Exp(Vector256<float> x)
+    {
+        // ln 2 in two parts: n times the first is exact.
+        const float Lowest = -87.33654f, Highest = 88.72283f, Log2E = 1.44269504f, Ln2High = 0.693359375f, Ln2Low = -2.12194440e-4f;
+        Vector256<float> bounded = Vector256.MinNative(Vector256.MaxNative(x, Vector256.Create(Lowest)), Vector256.Create(Highest));
+        Vector256<float> n = Vector256.Round(bounded * Log2E);
+        Vector256<float> r = Vector256.FusedMultiplyAdd(n, Vector256.Create(-Ln2Low), Vector256.FusedMultiplyAdd(n, Vector256.Create(-Ln2High), bounded));
+        Vector256<float> p = Vector256.FusedMultiplyAdd(Vector256.Create(1f / 5040), r, Vector256.Create(1f / 720));
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1f / 120));
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1f / 24));
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1f / 6));
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(0.5f));
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1f));
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1f));
+
+        // 2^n in two steps, as n = 128 has no exponent of its own.
+        Vector256<int> whole = Vector256.ConvertToInt32Native(n), half = whole >> 1;
+        Vector256<float> value = p * Power(half) * Power(whole - half);
+        value = Vector256.ConditionalSelect(Vector256.LessThan(x, Vector256.Create(Lowest)), Vector256<float>.Zero, value);
+        return Vector256.ConditionalSelect(Vector256.Equals(x, x), value, x);
+    }
+
+    /// <summary>2^n for n of a normal number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Power(Vector256<int> n) => ((n + Vector256.Create(127)) << 23).AsSingle();
 
     /// <summary>Sum of x[i] * y[i].</summary>
     public static T Dot<T>(T* x, T* y, int count) where T : unmanaged, IBinaryFloatingPointIeee754<T>

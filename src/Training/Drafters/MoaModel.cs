@@ -121,14 +121,15 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
         for (int first = 0; first < n; first += LsaTokens)
         {
             int count = Math.Min(LsaTokens, n - first);
-            Tensor<T> input = states.Layers.Slice(first * layers, count * layers);
-            if (_lsa is not null)
+            Tensor<T> input = states.Layers.Slice(first * layers, count * layers), output = mean.Slice(first, count);
+            if (_lsa is null)
             {
-                lsa.Add(_lsa.Forward(arena, input, AttentionPlan.Full(count, layers)));
-                input = lsa[^1].Output;
+                GroupMean.Forward(input, layers, output);
+                continue;
             }
 
-            GroupMean.Forward(input, layers, mean.Slice(first, count));
+            lsa.Add(_lsa.Forward(arena, input, AttentionPlan.Full(count, layers), group: layers));
+            lsa[^1].Output.Span.CopyTo(output.Span);
         }
 
         Linear.Forward(mean, _ekv2E, _ekv2EBias, mixed);
@@ -170,12 +171,7 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
         Linear.Backward(state.Mean, _ekv2E, _ekv2EBias, dMixed!, dMean);
         for (int i = 0; i < state.Lsa.Count; i++)
         {
-            ArenaMark mark = arena.Mark();
-            int rows = state.Lsa[i].Output.Rows, layers = _target.Config.Layers;
-            Tensor<T> dLayers = arena.Allocate(rows, dMean!.Columns);
-            GroupMean.Backward(dMean.Slice(i * LsaTokens, rows / layers), layers, dLayers);
-            _ = _lsa!.Backward(arena, state.Lsa[i], dLayers, needInput: false);
-            arena.Release(mark);
+            _ = _lsa!.Backward(arena, state.Lsa[i], dMean!.Slice(i * LsaTokens, state.Lsa[i].Output.Rows), needInput: false);
         }
     }
 

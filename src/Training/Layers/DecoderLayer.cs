@@ -44,8 +44,9 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
     /// <param name="x">[n, E], left as it is.</param>
     /// <param name="plan">Who sees whom.</param>
     /// <param name="source">[n, E] or null.</param>
+    /// <param name="group">Rows whose mean is the output (LSA: the layers of a token). The last matrix then runs once per group, as the mean passes through it.</param>
     /// <returns>Output and what the backward pass needs; valid as long as the arena's memory.</returns>
-    public LayerState<T> Forward(Arena<T> arena, Tensor<T> x, AttentionPlan plan, Tensor<T>? source = null)
+    public LayerState<T> Forward(Arena<T> arena, Tensor<T> x, AttentionPlan plan, Tensor<T>? source = null, int group = 1)
     {
         int n = x.Rows, e = _shape.HiddenSize, qSize = _shape.Heads * _shape.HeadSize, kvSize = _shape.KvHeads * _shape.HeadSize, f = _shape.IntermediateSize;
         x.Expect(plan.Rows, e, "x");
@@ -71,12 +72,26 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
         Copy(x, middle);
         Linear.Forward(attention, _weights.Output, null, middle, accumulate: true);
 
-        Tensor<T> postNorm = arena.Allocate(n, e), postScale = arena.Allocate(n, 1), gate = arena.Allocate(n, f), up = arena.Allocate(n, f), product = arena.Allocate(n, f), output = arena.Allocate(n, e);
+        Tensor<T> postNorm = arena.Allocate(n, e), postScale = arena.Allocate(n, 1), gate = arena.Allocate(n, f), up = arena.Allocate(n, f), output = arena.Allocate(n / group, e);
         RmsNorm.Forward(middle, _weights.PostNorm, _epsilon, postNorm, postScale);
         Linear.Forward(postNorm, _weights.Gate, null, gate);
         Linear.Forward(postNorm, _weights.Up, null, up);
-        SwiGlu.Forward(gate, up, product);
-        Copy(middle, output);
+        Tensor<T> product = arena.Allocate(n / group, f);
+        if (group == 1)
+        {
+            SwiGlu.Forward(gate, up, product);
+            Copy(middle, output);
+        }
+        else
+        {
+            ArenaMark mark = arena.Mark();
+            Tensor<T> products = arena.Allocate(n, f);
+            SwiGlu.Forward(gate, up, products);
+            GroupMean.Forward(products, group, product);
+            GroupMean.Forward(middle, group, output);
+            arena.Release(mark);
+        }
+
         Linear.Forward(product, _weights.Down, null, output, accumulate: true);
         return new LayerState<T>(plan, x, norm, scale, source, sourceNorm, sourceScale, q, k, v, attention, lse, middle, postNorm, postScale, gate, up, product, output);
     }
@@ -84,21 +99,32 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
     /// <summary>Adds the weights' gradients and returns the inputs' gradients.</summary>
     /// <param name="arena">Where they go; what lies above them when the call returns is given back.</param>
     /// <param name="state">Of the forward pass.</param>
-    /// <param name="dOutput">[n, E], left as it is.</param>
+    /// <param name="dOutput">Shaped as the output, left as it is.</param>
     /// <param name="needInput">False where nobody reads the gradient of x (with a source: of either), which saves its products.</param>
     /// <returns>dX [n, E] (null if not needed), dSource [n, E] (null without a source).</returns>
     public (Tensor<T>? X, Tensor<T>? Source) Backward(Arena<T> arena, LayerState<T> state, Tensor<T> dOutput, bool needInput = true)
     {
-        int n = dOutput.Rows, e = _shape.HiddenSize, qSize = _shape.Heads * _shape.HeadSize, kvSize = _shape.KvHeads * _shape.HeadSize, f = _shape.IntermediateSize;
-        dOutput.Expect(state.X.Rows, e, "dOutput");
+        int n = state.X.Rows, e = _shape.HiddenSize, qSize = _shape.Heads * _shape.HeadSize, kvSize = _shape.KvHeads * _shape.HeadSize, f = _shape.IntermediateSize;
+        dOutput.Expect(state.Output.Rows, e, "dOutput");
+        int group = n / state.Output.Rows;
+        ArenaMark entry = arena.Mark();
         Tensor<T> dX = arena.Allocate(n, e);
         Tensor<T>? dSource = needInput && state.Source is not null ? arena.Zeros(n, e) : null;
         ArenaMark mark = arena.Mark();
 
         // dX first holds the gradient of the middle residual, then of the input: each residual adds its branch's part.
-        Copy(dOutput, dX);
-        Tensor<T> dGate = arena.Allocate(n, f), dUp = arena.Allocate(n, f), dNorm = arena.Allocate(n, e);
-        Linear.Backward(state.Product, _weights.Down, null, dOutput, dUp);
+        Tensor<T> dGate = arena.Allocate(n, f), dUp = arena.Allocate(n, f), dNorm = arena.Allocate(n, e), dProduct = group == 1 ? dUp : arena.Allocate(n / group, f);
+        Linear.Backward(state.Product, _weights.Down, null, dOutput, dProduct);
+        if (group == 1)
+        {
+            Copy(dOutput, dX);
+        }
+        else
+        {
+            GroupMean.Backward(dOutput, group, dX);
+            GroupMean.Backward(dProduct, group, dUp);
+        }
+
         SwiGlu.Backward(state.Gate, state.Up, dUp, dGate, dUp);
         Linear.Backward(state.PostNorm, _weights.Gate, null, dGate, dNorm);
         Linear.Backward(state.PostNorm, _weights.Up, null, dUp, dNorm, accumulate: true);
@@ -109,6 +135,14 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
         Attention.Backward(state.Query, state.Key, state.Value, state.LogSumExp, state.Plan, _shape.HeadSize, dQuery, dQuery, dKey, dValue);
         _rope.Rotate(dQuery, state.Plan.Positions, inverse: true);
         _rope.Rotate(dKey, state.Plan.Positions, inverse: true);
+
+        if (!needInput && state.Source is null && GainFromWeights.Possible(_weights.InputNorm))
+        {
+            // Nobody reads the input's gradient, and the gain's follows from those of the matrices.
+            GainFromWeights.Add(arena, state.Norm, _weights.InputNorm, [(_weights.Query, _weights.QueryBias, dQuery), (_weights.Key, _weights.KeyBias, dKey), (_weights.Value, _weights.ValueBias, dValue)]);
+            arena.Release(entry);
+            return (null, null);
+        }
 
         // The norm's gain has a gradient even where the layer's input needs none.
         bool needNorm = needInput || _weights.InputNorm.Gradient is not null;
@@ -125,7 +159,7 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
             }
         }
 
-        arena.Release(mark);
+        arena.Release(needInput ? mark : entry);
         return (needInput ? dX : null, dSource);
     }
 
@@ -150,8 +184,8 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
 /// <param name="PostScale">1 / its root mean square [n, 1].</param>
 /// <param name="Gate">[n, F].</param>
 /// <param name="Up">[n, F].</param>
-/// <param name="Product">silu(gate) * up [n, F].</param>
-/// <param name="Output">[n, E].</param>
+/// <param name="Product">silu(gate) * up [n, F]; its means over groups [n/group, F].</param>
+/// <param name="Output">[n, E]; means over groups [n/group, E].</param>
 internal sealed record LayerState<T>(
     AttentionPlan Plan, Tensor<T> X, Tensor<T> Norm, Tensor<T> Scale, Tensor<T>? Source, Tensor<T> SourceNorm, Tensor<T> SourceScale,
     Tensor<T> Query, Tensor<T> Key, Tensor<T> Value, Tensor<T> Attention, Tensor<T> LogSumExp, Tensor<T> Middle, Tensor<T> PostNorm,

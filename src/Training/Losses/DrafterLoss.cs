@@ -16,6 +16,9 @@ internal static unsafe class DrafterLoss
     /// <summary>Rows whose logits are in memory at once, two vocabularies each.</summary>
     private const int ChunkRows = 256;
 
+    /// <summary>Elements whose sums run in the working precision before they are added up in double.</summary>
+    private const int BlockElements = 1024;
+
     /// <summary>Loss of a prediction, and where asked its gradients.</summary>
     /// <param name="arena">Where gradients go; the rest is given back.</param>
     /// <param name="target">For its LM head.</param>
@@ -26,9 +29,10 @@ internal static unsafe class DrafterLoss
     /// <param name="scale">Factor of the gradients: 1 / micro-batches of a step.</param>
     /// <param name="gradients">Whether to compute gradients; those of a trainable head are added to it.</param>
     /// <param name="klRows">Which of the batch's rows the cross entropy is taken over, of those of the response; null for all. Its mean then stands for all positions'.</param>
+    /// <param name="sample">Tokens that stand for the vocabulary in the cross entropy; null for all.</param>
     /// <returns>Terms; dHidden and dMiddle [m, E] or null.</returns>
     public static (LossTerms Terms, Tensor<T>? Hidden, Tensor<T>? Middle) Compute<T>(
-        Arena<T> arena, FrozenTarget<T> target, TrainingBatch batch, TargetStates<T> states, Prediction<T> prediction, LossWeights weights, double scale = 1, bool gradients = true, bool[]? klRows = null)
+        Arena<T> arena, FrozenTarget<T> target, TrainingBatch batch, TargetStates<T> states, Prediction<T> prediction, LossWeights weights, double scale = 1, bool gradients = true, bool[]? klRows = null, VocabularySample? sample = null)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int m = prediction.Hidden.Rows, e = prediction.Hidden.Columns;
@@ -44,11 +48,15 @@ internal static unsafe class DrafterLoss
         Totals totals = new(new int[horizons], new int[horizons]);
         int[] scored = klRows is null ? counted : [.. counted.Where(i => klRows[prediction.Rows[i]])];
         double klShare = 1 / (scored.Length + Denominator);
+        Heads<T> heads = Heads<T>.Of(arena, target.Head, prediction.Head, sample);
+        ArenaMark chunk = arena.Mark();
         for (int first = 0; first < scored.Length; first += ChunkRows)
         {
-            CrossEntropy(arena, target, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, dHidden, totals);
-            arena.Release(mark);
+            CrossEntropy(arena, heads, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, dHidden, totals);
+            arena.Release(chunk);
         }
+
+        arena.Release(mark);
 
         double kl = totals.CrossEntropy * klShare;
         double total = (weights.ForwardKl * kl) + (weights.Feature * feature) + (weights.PreviousFeature * previous);
@@ -87,10 +95,10 @@ internal static unsafe class DrafterLoss
 
     /// <summary>Cross entropy of some rows: logits of both, row by row -sum q log p, gradient (p - q) through the head.</summary>
     private static void CrossEntropy<T>(
-        Arena<T> arena, FrozenTarget<T> target, TargetStates<T> states, Prediction<T> prediction, ReadOnlySpan<int> counted, double factor, Tensor<T>? dHidden, Totals totals)
+        Arena<T> arena, Heads<T> heads, TargetStates<T> states, Prediction<T> prediction, ReadOnlySpan<int> counted, double factor, Tensor<T>? dHidden, Totals totals)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        int r = counted.Length, e = prediction.Hidden.Columns, v = target.Head.Value.Rows;
+        int r = counted.Length, e = prediction.Hidden.Columns, v = heads.Target.Rows;
         Tensor<T> wanted = arena.Allocate(r, states.Final.Columns), predicted = arena.Allocate(r, e), q = arena.Allocate(r, v), p = arena.Allocate(r, v);
         for (int c = 0; c < r; c++)
         {
@@ -98,11 +106,11 @@ internal static unsafe class DrafterLoss
             prediction.Hidden.Row(counted[c]).CopyTo(predicted.Row(c));
         }
 
-        Gemm.NT(wanted, target.Head.Value, q);
-        Gemm.NT(predicted, prediction.Head.Value, p);
+        Gemm.NT(wanted, heads.Target, q);
+        Gemm.NT(predicted, heads.Drafter, p);
         RowResult[] results = new RowResult[r];
         T step = T.CreateTruncating(factor);
-        Work.For(r, (long)r * v * 16, c => results[c] = Distributions(q.Data + ((long)c * v), p.Data + ((long)c * v), v, step));
+        Work.For(r, (long)r * v * 16, c => results[c] = Distributions(q.Data + ((long)c * v), p.Data + ((long)c * v), v, step, heads.Exact, heads.LogWeight));
         for (int c = 0; c < r; c++)
         {
             int horizon = prediction.Horizon[counted[c]];
@@ -117,7 +125,7 @@ internal static unsafe class DrafterLoss
             return;
         }
 
-        Gemm.NN(p, prediction.Head.Value, wanted = arena.Allocate(r, e));
+        Gemm.NN(p, heads.Drafter, wanted = arena.Allocate(r, e));
         for (int c = 0; c < r; c++)
         {
             Simd.AddScaled(wanted.Data + ((long)c * e), T.One, dHidden.Data + ((long)counted[c] * e), e);
@@ -125,55 +133,82 @@ internal static unsafe class DrafterLoss
 
         if (prediction.Head.Gradient is not null)
         {
-            Gemm.TN(p, predicted, prediction.Head.Gradient, accumulate: true);
+            heads.AddGradient(arena, p, predicted, prediction.Head.Gradient);
         }
     }
 
-    /// <summary>From logits of the target (q) and the drafter (p) of one row [V]: the loss; leaves (softmax(p) - softmax(q)) * step in p.</summary>
-    private static RowResult Distributions<T>(T* q, T* p, int v, T step) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    /// <summary>From logits of the target (q) and the drafter (p) of one row [V]: the loss; leaves (softmax(p) - softmax(q)) * step in p. Logits from <paramref name="exact"/> on stand for e^logWeight tokens each.</summary>
+    private static RowResult Distributions<T>(T* q, T* p, int v, T step, int exact, double logWeight) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        int lanes = Vector256<T>.Count;
         T maxQ = Simd.Max(q, v), maxP = Simd.Max(p, v);
         bool hit = new ReadOnlySpan<T>(q, v).IndexOf(maxQ) == new ReadOnlySpan<T>(p, v).IndexOf(maxP);
-        T logQ = maxQ + T.Log(SumOfExponentials(q, maxQ, v)), logP = maxP + T.Log(SumOfExponentials(p, maxP, v));
-        double cross = 0, entropy = 0;
-        int i = 0;
-        Vector256<T> logQs = Vector256.Create(logQ), logPs = Vector256.Create(logP), steps = Vector256.Create(step);
-        for (; i <= v - lanes; i += lanes)
+        double sumQ = 0, sumP = 0, cross = 0, self = 0;
+        for (int i = 0; i < exact; i += BlockElements)
         {
-            Vector256<T> a = Vector256.Load(q + i) - logQs, b = Vector256.Load(p + i) - logPs, probability = Simd.Exp(a);
-            cross -= double.CreateTruncating(Vector256.Sum(probability * b));
-            entropy -= double.CreateTruncating(Vector256.Sum(probability * a));
-            ((Simd.Exp(b) - probability) * steps).Store(p + i);
+            Exponentials(q + i, p + i, Math.Min(BlockElements, exact - i), maxQ, maxP, 1, ref sumQ, ref sumP, ref cross, ref self);
         }
 
-        for (; i < v; i++)
+        double weight = Math.Exp(logWeight);
+        for (int i = exact; i < v; i += BlockElements)
         {
-            T a = q[i] - logQ, b = p[i] - logP, probability = T.Exp(a);
-            cross -= double.CreateTruncating(probability * b);
-            entropy -= double.CreateTruncating(probability * a);
-            p[i] = (T.Exp(b) - probability) * step;
+            Exponentials(q + i, p + i, Math.Min(BlockElements, v - i), maxQ, maxP, weight, ref sumQ, ref sumP, ref cross, ref self);
         }
 
-        return new RowResult(cross, entropy, hit);
+        double stepOf = double.CreateTruncating(step);
+        Difference(q, p, exact, T.CreateTruncating(stepOf / sumQ), T.CreateTruncating(stepOf / sumP));
+        Difference(q + exact, p + exact, v - exact, T.CreateTruncating(stepOf * weight / sumQ), T.CreateTruncating(stepOf * weight / sumP));
+        return new RowResult(Math.Log(sumP) - (cross / sumQ), Math.Log(sumQ) - (self / sumQ), hit);
     }
 
-    private static T SumOfExponentials<T>(T* x, T shift, int count) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    /// <summary>q = e^(q - maxQ), p = e^(p - maxP); adds weight times the sums of both, of e^(q - maxQ) (p - maxP) and of e^(q - maxQ) (q - maxQ).</summary>
+    private static void Exponentials<T>(T* q, T* p, int count, T maxQ, T maxP, double weight, ref double sumQ, ref double sumP, ref double cross, ref double self)
+        where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int lanes = Vector256<T>.Count, i = 0;
-        Vector256<T> sums = Vector256<T>.Zero, shifts = Vector256.Create(shift);
+        Vector256<T> maxQs = Vector256.Create(maxQ), maxPs = Vector256.Create(maxP), sq = default, sp = default, sc = default, ss = default;
         for (; i <= count - lanes; i += lanes)
         {
-            sums += Simd.Exp(Vector256.Load(x + i) - shifts);
+            Vector256<T> a = Vector256.Load(q + i) - maxQs, b = Vector256.Load(p + i) - maxPs, expA = Simd.Exp(a), expB = Simd.Exp(b);
+            sq += expA;
+            sp += expB;
+            sc = Simd.Fma(expA, b, sc);
+            ss = Simd.Fma(expA, a, ss);
+            expA.Store(q + i);
+            expB.Store(p + i);
         }
 
-        T sum = Vector256.Sum(sums);
+        T q1 = Vector256.Sum(sq), p1 = Vector256.Sum(sp), c1 = Vector256.Sum(sc), s1 = Vector256.Sum(ss);
         for (; i < count; i++)
         {
-            sum += T.Exp(x[i] - shift);
+            T a = q[i] - maxQ, b = p[i] - maxP;
+            q[i] = T.Exp(a);
+            p[i] = T.Exp(b);
+            q1 += q[i];
+            p1 += p[i];
+            c1 += q[i] * b;
+            s1 += q[i] * a;
         }
 
-        return sum;
+        sumQ += weight * double.CreateTruncating(q1);
+        sumP += weight * double.CreateTruncating(p1);
+        cross += weight * double.CreateTruncating(c1);
+        self += weight * double.CreateTruncating(s1);
+    }
+
+    /// <summary>p = p * ofP - q * ofQ.</summary>
+    private static void Difference<T>(T* q, T* p, int count, T ofQ, T ofP) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    {
+        int lanes = Vector256<T>.Count, i = 0;
+        Vector256<T> scaleQ = Vector256.Create(-ofQ), scaleP = Vector256.Create(ofP);
+        for (; i <= count - lanes; i += lanes)
+        {
+            Simd.Fma(Vector256.Load(q + i), scaleQ, Vector256.Load(p + i) * scaleP).Store(p + i);
+        }
+
+        for (; i < count; i++)
+        {
+            p[i] = (p[i] * ofP) - (q[i] * ofQ);
+        }
     }
 
     private readonly record struct RowResult(double CrossEntropy, double Entropy, bool Hit);
