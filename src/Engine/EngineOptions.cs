@@ -19,6 +19,19 @@ public enum SimdWidth
     Bits512 = 512,
 }
 
+/// <summary>How the CPU backend multiplies quantised weights. Speculative and plain text are the same in either; the two modes' texts may differ.</summary>
+public enum Arithmetic
+{
+    /// <summary>
+    /// The faster one: inputs are rounded to 8 bits per block of 32 and multiplied as integers (Q8_0, Q4_0, Q4_1). The weights are repacked, which takes
+    /// as much memory again as they do in the file. Other weight types are multiplied in f32.
+    /// </summary>
+    Auto,
+
+    /// <summary>Every product in f32, weights used where the file is mapped.</summary>
+    Exact,
+}
+
 /// <summary>How a model is run.</summary>
 public sealed record EngineOptions
 {
@@ -27,6 +40,9 @@ public sealed record EngineOptions
 
     /// <summary>Vector width.</summary>
     public SimdWidth Width { get; init; }
+
+    /// <summary>How quantised weights are multiplied.</summary>
+    public Arithmetic Arithmetic { get; init; }
 
     /// <summary>Longest sequence in tokens; 0 = what the model was made for. Never beyond that.</summary>
     public int ContextLength { get; init; }

@@ -62,7 +62,7 @@ public sealed class LanguageModel : IDisposable
                 throw new InputException($"context length: found {options.ContextLength}, expected 0 (the model's own) to {most}, which is what the model was made for");
             }
 
-            backend = new CpuBackend(options.Threads, options.Width);
+            backend = new CpuBackend(options.Threads, options.Width, options.Arithmetic);
             return new LanguageModel(file, backend, options);
         }
         catch

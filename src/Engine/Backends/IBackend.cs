@@ -37,6 +37,9 @@ public interface IBackend : IDisposable
     /// <summary>Takes over a weight: maps it (CPU) or copies it (GPU). Any weight type of <see cref="TensorType"/>; rank 1 becomes [1, length].</summary>
     Weight LoadWeight(TensorView view);
 
+    /// <summary>As <see cref="LoadWeight"/>, for a weight that <see cref="MatMul"/> will read: a backend may bring it into the order of its kernels now.</summary>
+    Weight LoadMatrix(TensorView view) => LoadWeight(view);
+
     /// <summary>output[i] = row tokens[i] of the table. table [V, E], output [n, E].</summary>
     void Embed(Weight table, ReadOnlySpan<int> tokens, Matrix output);
 

@@ -21,14 +21,14 @@ internal sealed class DecoderLayer
     {
         _backend = backend;
         _inputNorm = backend.LoadWeight(tensors.InputNorm);
-        _query = backend.LoadWeight(tensors.Query);
-        _key = backend.LoadWeight(tensors.Key);
-        _value = backend.LoadWeight(tensors.Value);
-        _output = backend.LoadWeight(tensors.Output);
+        _query = backend.LoadMatrix(tensors.Query);
+        _key = backend.LoadMatrix(tensors.Key);
+        _value = backend.LoadMatrix(tensors.Value);
+        _output = backend.LoadMatrix(tensors.Output);
         _postNorm = backend.LoadWeight(tensors.PostAttentionNorm);
-        _gate = backend.LoadWeight(tensors.Gate);
-        _up = backend.LoadWeight(tensors.Up);
-        _down = backend.LoadWeight(tensors.Down);
+        _gate = backend.LoadMatrix(tensors.Gate);
+        _up = backend.LoadMatrix(tensors.Up);
+        _down = backend.LoadMatrix(tensors.Down);
         _queryBias = tensors.QueryBias is null ? null : backend.LoadWeight(tensors.QueryBias);
         _keyBias = tensors.KeyBias is null ? null : backend.LoadWeight(tensors.KeyBias);
         _valueBias = tensors.ValueBias is null ? null : backend.LoadWeight(tensors.ValueBias);

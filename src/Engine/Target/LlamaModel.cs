@@ -20,7 +20,7 @@ internal sealed class LlamaModel
         Rope = new RopeTable(Config.HeadSize, Config.RopeTheta, Config.RopeScaling);
         _embedding = backend.LoadWeight(tensors.Embedding);
         _finalNorm = backend.LoadWeight(tensors.FinalNorm);
-        _lmHead = backend.LoadWeight(tensors.LmHead);
+        _lmHead = backend.LoadMatrix(tensors.LmHead);
         _layers = [.. tensors.Layers.Select(layer =>
             new DecoderLayer(backend, layer, Config.Heads, Config.KvHeads, Config.HeadSize, Config.RmsNormEpsilon, Rope))];
     }

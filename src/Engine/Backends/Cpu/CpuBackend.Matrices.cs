@@ -69,18 +69,21 @@ public sealed unsafe partial class CpuBackend
         {
             Weights = w.Data,
             RowBytes = w.RowBytes,
-            Outputs = w.Rows,
             Columns = w.Columns,
             HeadSize = w.HeadSize,
             Input = Data(input),
             InputStride = input.Stride,
             Rows = input.Rows,
-            Output = Data(output),
-            OutputStride = output.Stride,
-            Bias = bias is null ? null : Vector(bias, w.Rows, "bias"),
-            Accumulate = accumulate,
+            Target = new MatMulTarget
+            {
+                Outputs = w.Rows,
+                Output = Data(output),
+                OutputStride = output.Stride,
+                Bias = bias is null ? null : Vector(bias, w.Rows, "bias"),
+                Accumulate = accumulate,
+            },
         };
-        if (job.Rows == 0 || job.Outputs == 0)
+        if (job.Rows == 0 || w.Rows == 0)
         {
             return;
         }
@@ -88,7 +91,14 @@ public sealed unsafe partial class CpuBackend
         lock (_team.Gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            RunMatMul(ref job, w.Type);
+            if (UsesIntegers(w))
+            {
+                RunInteger(w, job);
+            }
+            else
+            {
+                RunMatMul(ref job, w.Type);
+            }
         }
 
         GC.KeepAlive(input.Buffer);
@@ -266,7 +276,7 @@ public sealed unsafe partial class CpuBackend
     private void RunMatMul(ref MatMulJob job, TensorType type)
     {
         delegate*<void*, int, int, void> kernel = job.Columns % 32 == 0 ? _kernels.MatMulInRegisters(type, job.Rows) : null;
-        OperationCost cost = OperationCosts.MatMul(type, job.Rows, job.Columns, job.Outputs);
+        OperationCost cost = OperationCosts.MatMul(type, job.Rows, job.Columns, job.Target.Outputs);
         int unit = 4;
         job.RowsPerItem = job.Rows;
         if (kernel is null)
@@ -276,7 +286,7 @@ public sealed unsafe partial class CpuBackend
             unit = job.DecodedRows;
         }
 
-        int units = (job.Outputs + unit - 1) / unit, rowUnits = Math.Max(job.RowItems, job.Rows / MinRowsPerItem);
+        int units = (job.Target.Outputs + unit - 1) / unit, rowUnits = Math.Max(job.RowItems, job.Rows / MinRowsPerItem);
         int items = Items((int)Math.Min((long)units * rowUnits, int.MaxValue), cost.Bytes, cost.Flops);
         if ((long)units * job.RowItems < items)
         {

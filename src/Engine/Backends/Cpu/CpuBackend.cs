@@ -4,7 +4,8 @@ using LowLevelSpec.Models;
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <summary>
-/// The operations on the CPU. Weights are read where the file is mapped, in their stored type; activations, keys and values are f32.
+/// The operations on the CPU. Weights are read where the file is mapped, in their stored type, or, for integer arithmetic, from a repacked copy
+/// (<see cref="PackedWeights"/>); activations, keys and values are f32.
 /// All four vector widths, any number of threads and any number of rows give the same bits. Operations are done when they return.
 /// A call allocates no managed memory, and native memory only when a shape exceeds all earlier ones.
 /// </summary>
@@ -20,19 +21,28 @@ public sealed unsafe partial class CpuBackend : IBackend
     private readonly KernelSet _kernels;
     private readonly ThreadTeam _team;
     private readonly Scratch _scratch;
+    private readonly Arithmetic _arithmetic;
+    private readonly List<PackedWeights> _packed = [];
     private bool _disposed;
 
     /// <summary>Starts the backend's threads.</summary>
     /// <param name="threads">Threads, the caller's included, at most 256; 0 = one per processor core the process may use.</param>
     /// <param name="width">Vector width.</param>
+    /// <param name="arithmetic">How products with quantised weights are computed.</param>
     /// <exception cref="InputException">A thread count out of range, or a width the processor lacks.</exception>
-    public CpuBackend(int threads, SimdWidth width)
+    public CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic = Arithmetic.Exact)
     {
         if (threads is < 0 or > ThreadTeam.MaxThreads)
         {
             throw new InputException($"the CPU backend cannot run {threads} threads; ask for 1 to {ThreadTeam.MaxThreads}, or 0 for one per core");
         }
 
+        if (arithmetic is not (Arithmetic.Auto or Arithmetic.Exact))
+        {
+            throw new InputException($"the CPU backend knows no arithmetic {arithmetic}; expected {Arithmetic.Auto} or {Arithmetic.Exact}");
+        }
+
+        _arithmetic = arithmetic;
         _kernels = KernelSet.For(width);
         _team = new ThreadTeam(threads == 0 ? Math.Min(Environment.ProcessorCount, ThreadTeam.MaxThreads) : threads);
         _scratch = new Scratch(_team.Threads);
@@ -102,6 +112,10 @@ public sealed unsafe partial class CpuBackend : IBackend
 
             _disposed = true;
             _scratch.Dispose();
+            foreach (PackedWeights packed in _packed)
+            {
+                packed.Dispose();
+            }
         }
 
         _team.Dispose();

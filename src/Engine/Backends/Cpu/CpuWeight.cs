@@ -51,6 +51,9 @@ internal sealed unsafe class CpuWeight : Weight
     /// <summary>Rows per head where RoPE pairs are stored interleaved (<see cref="TensorView.StoredRow"/>), else 0.</summary>
     public int HeadSize { get; }
 
+    /// <summary>The weight in the order of the integer kernels, once they have used it. Belongs to whoever holds the team's gate.</summary>
+    public PackedWeights? Packed { get; set; }
+
     /// <summary>The one row as f32, padded with zeros to whole vectors; pinned for the weight's lifetime.</summary>
     public float* Vector
     {

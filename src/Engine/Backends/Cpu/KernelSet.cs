@@ -43,7 +43,7 @@ internal abstract unsafe class KernelSet
         SimdWidth.Auto or SimdWidth.Scalar => true,
         SimdWidth.Bits128 => Vector128.IsHardwareAccelerated,
         SimdWidth.Bits256 => Vector256.IsHardwareAccelerated && Avx2.IsSupported && Fma.IsSupported,
-        SimdWidth.Bits512 => Vector512.IsHardwareAccelerated && Avx512F.IsSupported,
+        SimdWidth.Bits512 => Vector512.IsHardwareAccelerated && Avx512F.IsSupported && Avx512BW.IsSupported,
         _ => false,
     };
 
@@ -59,15 +59,18 @@ internal abstract unsafe class KernelSet
 
         return (width == SimdWidth.Auto ? Widest() : width) switch
         {
-            SimdWidth.Bits512 => new KernelSet<Simd16Of512>(SimdWidth.Bits512),
-            SimdWidth.Bits256 => new KernelSet<Simd16Of256>(SimdWidth.Bits256),
-            SimdWidth.Bits128 => new KernelSet<Simd16Of128>(SimdWidth.Bits128),
-            _ => new KernelSet<Simd16Scalar>(SimdWidth.Scalar),
+            SimdWidth.Bits512 => new KernelSet<Simd16Of512, ByteLanesOf512>(SimdWidth.Bits512),
+            SimdWidth.Bits256 => new KernelSet<Simd16Of256, ByteLanesOf256>(SimdWidth.Bits256),
+            SimdWidth.Bits128 => new KernelSet<Simd16Of128, ByteLanesOf128>(SimdWidth.Bits128),
+            _ => new KernelSet<Simd16Scalar, ByteLanesScalar>(SimdWidth.Scalar),
         };
     }
 
     /// <summary>The matrix kernel that decodes <paramref name="type"/> in registers for <paramref name="rows"/> rows, null where there is none.</summary>
     public abstract delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows);
+
+    /// <summary>The integer matrix kernel of <paramref name="type"/>, see <see cref="IntegerKernels{TVec, TInt}"/>.</summary>
+    public abstract delegate*<void*, int, int, void> IntegerMatMul(TensorType type);
 
     /// <summary>The row decoder of <paramref name="type"/>.</summary>
     public abstract delegate*<byte*, float*, int, void> RowDecoder(TensorType type);
@@ -82,9 +85,10 @@ internal abstract unsafe class KernelSet
         : SimdWidth.Scalar;
 }
 
-/// <summary>The kernels over <typeparamref name="TVec"/>.</summary>
-internal sealed unsafe class KernelSet<TVec>(SimdWidth width) : KernelSet
+/// <summary>The kernels over <typeparamref name="TVec"/> and, for integers, <typeparamref name="TInt"/>.</summary>
+internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
     where TVec : unmanaged, ISimd16<TVec>
+    where TInt : unmanaged, IByteLanes<TInt, TVec>
 {
     /// <inheritdoc/>
     public override SimdWidth Width => width;
@@ -119,6 +123,9 @@ internal sealed unsafe class KernelSet<TVec>(SimdWidth width) : KernelSet
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows) =>
         rows == 1 ? MatMulKernels<TVec>.SingleRow(type) : MatMulKernels<TVec>.FewRows(type, rows);
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> IntegerMatMul(TensorType type) => IntegerKernels<TVec, TInt>.For(type);
 
     /// <inheritdoc/>
     public override delegate*<byte*, float*, int, void> RowDecoder(TensorType type) => Decoders.Row<TVec>(type);

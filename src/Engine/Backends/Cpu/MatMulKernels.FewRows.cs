@@ -15,7 +15,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         where TDecoder : IBlockDecoder<TVec>
     {
         MatMulJob* job = (MatMulJob*)pointer;
-        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         float* sums = stackalloc float[8];
         nint stride = job->InputStride;
         for (; output < end; output += 4)
@@ -49,7 +49,7 @@ internal static unsafe partial class MatMulKernels<TVec>
             TVec.Sum4(b0, b1, b2, b3).Store(sums + 4);
             for (int r = 0; r < 2; r++)
             {
-                job->Put(sums + (4 * r), r, output);
+                job->Target.Put(sums + (4 * r), r, output);
             }
         }
     }
@@ -60,7 +60,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         where TDecoder : IBlockDecoder<TVec>
     {
         MatMulJob* job = (MatMulJob*)pointer;
-        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         float* sums = stackalloc float[12];
         nint stride = job->InputStride;
         for (; output < end; output += 4)
@@ -101,7 +101,7 @@ internal static unsafe partial class MatMulKernels<TVec>
             TVec.Sum4(c0, c1, c2, c3).Store(sums + 8);
             for (int r = 0; r < 3; r++)
             {
-                job->Put(sums + (4 * r), r, output);
+                job->Target.Put(sums + (4 * r), r, output);
             }
         }
     }
@@ -112,7 +112,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         where TDecoder : IBlockDecoder<TVec>
     {
         MatMulJob* job = (MatMulJob*)pointer;
-        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         float* sums = stackalloc float[16];
         nint stride = job->InputStride;
         for (; output < end; output += 4)
@@ -161,7 +161,7 @@ internal static unsafe partial class MatMulKernels<TVec>
             TVec.Sum4(d0, d1, d2, d3).Store(sums + 12);
             for (int r = 0; r < 4; r++)
             {
-                job->Put(sums + (4 * r), r, output);
+                job->Target.Put(sums + (4 * r), r, output);
             }
         }
     }
@@ -172,7 +172,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         where TDecoder : IBlockDecoder<TVec>
     {
         MatMulJob* job = (MatMulJob*)pointer;
-        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         float* sums = stackalloc float[20];
         nint stride = job->InputStride;
         for (; output < end; output += 4)
@@ -241,7 +241,7 @@ internal static unsafe partial class MatMulKernels<TVec>
             TVec.Sum4(e0, e1, e2, e3).Store(sums + 16);
             for (int r = 0; r < 5; r++)
             {
-                job->Put(sums + (4 * r), r, output);
+                job->Target.Put(sums + (4 * r), r, output);
             }
         }
     }

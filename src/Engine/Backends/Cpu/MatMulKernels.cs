@@ -17,9 +17,6 @@ internal unsafe struct MatMulJob
     /// <summary>Decodes one stored row.</summary>
     public delegate*<byte*, float*, int, void> Decode;
 
-    /// <summary>O.</summary>
-    public int Outputs;
-
     /// <summary>I.</summary>
     public int Columns;
 
@@ -38,17 +35,8 @@ internal unsafe struct MatMulJob
     /// <summary>n.</summary>
     public int Rows;
 
-    /// <summary>Output [Rows, Outputs].</summary>
-    public float* Output;
-
-    /// <summary>Elements between output rows.</summary>
-    public nint OutputStride;
-
-    /// <summary>[Outputs] or null.</summary>
-    public float* Bias;
-
-    /// <summary>Whether the product is added to the output.</summary>
-    public bool Accumulate;
+    /// <summary>Where the results go.</summary>
+    public MatMulTarget Target;
 
     /// <summary>Weight rows decoded at a time: 4 to <see cref="MatMulKernels{TVec}.MostDecodedRows"/>, a multiple of 4.</summary>
     public int DecodedRows;
@@ -69,46 +57,12 @@ internal unsafe struct MatMulJob
     public readonly int RowItems => (Rows + RowsPerItem - 1) / RowsPerItem;
 
     /// <summary>All items.</summary>
-    public readonly int Items => (Outputs + OutputsPerItem - 1) / OutputsPerItem * RowItems;
+    public readonly int Items => (Target.Outputs + OutputsPerItem - 1) / OutputsPerItem * RowItems;
 
     /// <summary>Where the weight row of output <paramref name="output"/> lies; past the last one, the last.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* WeightRow(int output) =>
-        Weights + (CpuWeight.StoredRow(Math.Min(output, Outputs - 1), HeadSize) * RowBytes);
-
-    /// <summary>output = sum (+ bias) (+ output) for up to 4 outputs of one row.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public readonly void Put(float* sums, int row, int output)
-    {
-        float* to = Output + (row * OutputStride) + output;
-        if (output + 4 <= Outputs)
-        {
-            Vector128<float> result = Vector128.Load(sums);
-            if (Bias is not null)
-            {
-                result += Vector128.Load(Bias + output);
-            }
-
-            if (Accumulate)
-            {
-                result = Vector128.Load(to) + result;
-            }
-
-            result.Store(to);
-            return;
-        }
-
-        for (int i = 0; output + i < Outputs; i++)
-        {
-            float result = sums[i];
-            if (Bias is not null)
-            {
-                result += Bias[output + i];
-            }
-
-            to[i] = Accumulate ? to[i] + result : result;
-        }
-    }
+        Weights + (CpuWeight.StoredRow(Math.Min(output, Target.Outputs - 1), HeadSize) * RowBytes);
 }
 
 /// <summary>Matrix products over stored weights.</summary>
@@ -164,7 +118,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         MatMulJob* job = (MatMulJob*)pointer;
         (int outputItem, int rowItem) = Math.DivRem(item, job->RowItems);
         int firstRow = rowItem * job->RowsPerItem, endRow = Math.Min(firstRow + job->RowsPerItem, job->Rows);
-        int output = outputItem * job->OutputsPerItem, endOutput = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = outputItem * job->OutputsPerItem, endOutput = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         int length = SimdMath.PadLanes(job->Columns), padding = length - job->Columns;
         float* sums = (float*)(job->Scratch + (thread * job->ScratchStride));
         float* decoded = sums + 256;
@@ -209,7 +163,7 @@ internal static unsafe partial class MatMulKernels<TVec>
                         rows[i], rows[i + 1], rows[i + 2], rows[i + 3], job->Input + (row * job->InputStride), job->InputStride, tileRows, length, sums);
                     for (int r = 0; r < tileRows; r++)
                     {
-                        job->Put(sums + (4 * r), row + r, output + i);
+                        job->Target.Put(sums + (4 * r), row + r, output + i);
                     }
                 }
 
@@ -234,7 +188,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         where TDecoder : IBlockDecoder<TVec>
     {
         MatMulJob* job = (MatMulJob*)pointer;
-        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         float* sums = stackalloc float[4];
         for (; output < end; output += 4)
         {
@@ -258,7 +212,7 @@ internal static unsafe partial class MatMulKernels<TVec>
             }
 
             TVec.Sum4(a, b, c, d).Store(sums);
-            job->Put(sums, 0, output);
+            job->Target.Put(sums, 0, output);
         }
     }
 
@@ -268,7 +222,7 @@ internal static unsafe partial class MatMulKernels<TVec>
         where TDecoder : ISuperBlockDecoder<TVec>
     {
         MatMulJob* job = (MatMulJob*)pointer;
-        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Outputs);
+        int output = item * job->OutputsPerItem, end = Math.Min(output + job->OutputsPerItem, job->Target.Outputs);
         float* sums = stackalloc float[4];
         float* factors = stackalloc float[4 * 32];
         for (; output < end; output += 4)
@@ -295,7 +249,7 @@ internal static unsafe partial class MatMulKernels<TVec>
             }
 
             TVec.Sum4(a, b, c, d).Store(sums);
-            job->Put(sums, 0, output);
+            job->Target.Put(sums, 0, output);
         }
     }
 

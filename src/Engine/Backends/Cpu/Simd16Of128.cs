@@ -28,6 +28,10 @@ internal readonly unsafe struct Simd16Of128 : ISimd16<Simd16Of128>
         get => default;
     }
 
+    /// <summary>Lanes 0..3, 4..7, 8..11 and 12..15.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Simd16Of128 FromQuarters(Vector128<float> a, Vector128<float> b, Vector128<float> c, Vector128<float> d) => new(a, b, c, d);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of128 Broadcast(float value)
     {

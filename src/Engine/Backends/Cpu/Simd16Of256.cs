@@ -26,6 +26,10 @@ internal readonly unsafe struct Simd16Of256 : ISimd16<Simd16Of256>
         get => default;
     }
 
+    /// <summary>Lanes 0..7 and 8..15.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Simd16Of256 FromHalves(Vector256<float> low, Vector256<float> high) => new(low, high);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of256 Broadcast(float value)
     {

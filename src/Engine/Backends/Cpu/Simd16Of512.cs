@@ -22,6 +22,10 @@ internal readonly unsafe struct Simd16Of512 : ISimd16<Simd16Of512>
         get => new(Vector512<float>.Zero);
     }
 
+    /// <summary>All sixteen lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Simd16Of512 From(Vector512<float> value) => new(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of512 Broadcast(float value) => new(Vector512.Create(value));
 

@@ -1,0 +1,161 @@
+using System.Runtime.CompilerServices;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>A number of rows as a type, so that one source compiles to a register tile of each height.</summary>
+internal interface IRowCount
+{
+    /// <summary>Rows, 1 to <see cref="InputBlocks.TileRows"/>.</summary>
+    static abstract int Count { get; }
+}
+
+/// <summary>One row.</summary>
+internal readonly struct OneRow : IRowCount
+{
+    public static int Count => 1;
+}
+
+/// <summary>Two rows.</summary>
+internal readonly struct TwoRows : IRowCount
+{
+    public static int Count => 2;
+}
+
+/// <summary>Three rows.</summary>
+internal readonly struct ThreeRows : IRowCount
+{
+    public static int Count => 3;
+}
+
+/// <summary>Four rows.</summary>
+internal readonly struct FourRows : IRowCount
+{
+    public static int Count => 4;
+}
+
+/// <summary>
+/// A packed weight type: the product of one group of 16 outputs with a tile of rows. Per block of 32 inputs the integer sum is exact;
+/// blocks enter the f32 sum of a (row, output) pair one after the other, so a row's bits depend on nothing but its own input.
+/// </summary>
+internal unsafe interface IIntegerTile
+{
+    /// <summary>Bytes of a block of the group.</summary>
+    static abstract int BlockBytes { get; }
+
+    /// <summary>sums[row * 16 + output] for all rows of the tile.</summary>
+    static abstract void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
+        where TRows : struct, IRowCount;
+}
+
+/// <summary>Q8_0: sum += (scale_w * scale_x) * (sum of (w + 128) x - 128 * sum of x).</summary>
+internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
+    where TVec : unmanaged, ISimd16<TVec>
+    where TInt : unmanaged, IByteLanes<TInt, TVec>
+{
+    private const int InputBytes = 72;
+
+    public static int BlockBytes => 544;
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
+        where TRows : struct, IRowCount
+    {
+        TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
+        for (; blocks > 0; blocks--)
+        {
+            TInt s0 = TInt.BroadcastInt((int*)(inputs + 68)), s1 = default, s2 = default, s3 = default;
+            if (TRows.Count > 1)
+            {
+                s1 = TInt.BroadcastInt((int*)(inputs + InputBytes + 68));
+            }
+
+            if (TRows.Count > 2)
+            {
+                s2 = TInt.BroadcastInt((int*)(inputs + (2 * InputBytes) + 68));
+            }
+
+            if (TRows.Count > 3)
+            {
+                s3 = TInt.BroadcastInt((int*)(inputs + (3 * InputBytes) + 68));
+            }
+
+            byte* w = weights + 32, x = inputs;
+            for (byte* end = x + 64; x < end; x += 8, w += 64)
+            {
+                TInt bytes = TInt.Load(w), shorts = TInt.EvenBytes(bytes);
+                s0 = TInt.AddShortProducts(s0, shorts, x);
+                if (TRows.Count > 1)
+                {
+                    s1 = TInt.AddShortProducts(s1, shorts, x + InputBytes);
+                }
+
+                if (TRows.Count > 2)
+                {
+                    s2 = TInt.AddShortProducts(s2, shorts, x + (2 * InputBytes));
+                }
+
+                if (TRows.Count > 3)
+                {
+                    s3 = TInt.AddShortProducts(s3, shorts, x + (3 * InputBytes));
+                }
+
+                shorts = TInt.OddBytes(bytes);
+                s0 = TInt.AddShortProducts(s0, shorts, x + 4);
+                if (TRows.Count > 1)
+                {
+                    s1 = TInt.AddShortProducts(s1, shorts, x + InputBytes + 4);
+                }
+
+                if (TRows.Count > 2)
+                {
+                    s2 = TInt.AddShortProducts(s2, shorts, x + (2 * InputBytes) + 4);
+                }
+
+                if (TRows.Count > 3)
+                {
+                    s3 = TInt.AddShortProducts(s3, shorts, x + (3 * InputBytes) + 4);
+                }
+            }
+
+            TVec scales = TVec.LoadHalf((ushort*)weights);
+            a0 = Add(a0, s0, scales, inputs);
+            if (TRows.Count > 1)
+            {
+                a1 = Add(a1, s1, scales, inputs + InputBytes);
+            }
+
+            if (TRows.Count > 2)
+            {
+                a2 = Add(a2, s2, scales, inputs + (2 * InputBytes));
+            }
+
+            if (TRows.Count > 3)
+            {
+                a3 = Add(a3, s3, scales, inputs + (3 * InputBytes));
+            }
+
+            weights += BlockBytes;
+            inputs += TRows.Count * InputBytes;
+        }
+
+        TVec.Store(a0, sums);
+        if (TRows.Count > 1)
+        {
+            TVec.Store(a1, sums + 16);
+        }
+
+        if (TRows.Count > 2)
+        {
+            TVec.Store(a2, sums + 32);
+        }
+
+        if (TRows.Count > 3)
+        {
+            TVec.Store(a3, sums + 48);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVec Add(TVec sum, TInt products, TVec scales, byte* x) =>
+        TVec.Fma(TInt.ToSingle(products), TVec.Multiply(scales, TVec.Broadcast(*(float*)(x + 64))), sum);
+}

@@ -1,0 +1,166 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Cpu;
+using LowLevelSpec.Models;
+using Xunit;
+
+namespace LowLevelSpec.Engine.Tests.Backends;
+
+/// <summary>Products in integer arithmetic: the definition spelled out, bit for bit, and the error against f64.</summary>
+public abstract class IntegerMatMulTests(SimdWidth width)
+{
+    /// <summary>Types with integer kernels.</summary>
+    public static TheoryData<TensorType> Types => new(IntegerReference.Types);
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Is_the_definition_bit_for_bit(TensorType type)
+    {
+        using Bench bench = Start();
+        int seed = 1, block = type.BlockElements();
+        foreach (int k in block == 32 ? (int[])[32, 96, 352] : [256, 768])
+        {
+            foreach (int outputs in (int[])[1, 7, 16, 18, 53])
+            {
+                foreach (int n in (int[])[1, 2, 3, 4, 5, 6, 9, 21])
+                {
+                    byte[] stored = StoredRows.Random(type, outputs * k, seed);
+                    float[] x = Bench.Values(n * k, seed + 100), before = Bench.Values(n * outputs, seed + 200), bias = Bench.Values(outputs, seed + 300);
+                    bool hasBias = seed % 3 == 0, accumulate = seed % 4 == 1;
+                    Matrix output = bench.Matrix(n, outputs, before);
+                    bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(n, k, x), output, hasBias ? bench.Vector(bias) : null, accumulate);
+                    float[] expected = IntegerReference.Product(type, stored, x, outputs, k, hasBias ? bias : null, accumulate ? before : null);
+                    Compare.SameBits(expected, bench.Read(output), $"{type} [{outputs}, {k}] x {n}");
+                    seed++;
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Is_close_to_f64(TensorType type)
+    {
+        using Bench bench = Start();
+        const int k = 768, outputs = 40, n = 5;
+        (Weight weight, float[] w) = bench.Weight(type, outputs, k, 1);
+        float[] x = Bench.Values(n * k, 2);
+        Matrix output = bench.Matrix(n, outputs);
+        bench.Backend.MatMul(weight, bench.Matrix(n, k, x), output);
+        double[] expected = new double[n * outputs], tolerance = new double[n * outputs];
+        for (int i = 0; i < expected.Length; i++)
+        {
+            (int row, int o) = Math.DivRem(i, outputs);
+            for (int at = 0; at < k; at += 32)
+            {
+                double largest = 0, magnitude = 0, products = 0;
+                for (int e = at; e < at + 32; e++)
+                {
+                    largest = Math.Max(largest, Math.Abs(x[(row * k) + e]));
+                    magnitude += Math.Abs(w[(o * k) + e]);
+                    products += Math.Abs((double)w[(o * k) + e] * x[(row * k) + e]);
+                    expected[i] += (double)w[(o * k) + e] * x[(row * k) + e];
+                }
+
+                // Half a step of 1/127 of the largest input per element; the f32 part as in MatMulTests, generously.
+                tolerance[i] += (magnitude * largest / 127 * 0.501) + (Compare.Unit * 64 * (products + (magnitude * largest)));
+            }
+        }
+
+        Compare.Within(expected, tolerance, bench.Read(output), $"{type}");
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Extremes_do_not_overflow(TensorType type)
+    {
+        // All codes at their largest against inputs of one magnitude, in all sign patterns that line up worst.
+        using Bench bench = Start();
+        int k = 2 * type.BlockElements(), outputs = 16;
+        foreach (byte fill in (byte[])[0x00, 0x7f, 0x80, 0xff])
+        {
+            byte[] stored = StoredRows.Random(type, outputs * k, 1);
+            foreach (int at in Enumerable.Range(0, stored.Length).Where(i => !IntegerReference.IsScale(type, i % type.BlockBytes())))
+            {
+                stored[at] = fill;
+            }
+
+            foreach (Func<int, float> signs in (Func<int, float>[])[static _ => 1, static _ => -1, static i => i % 2 == 0 ? 1 : -1])
+            {
+                float[] x = [.. Enumerable.Range(0, 4 * k).Select(i => 3.5f * signs(i))];
+                Matrix output = bench.Matrix(4, outputs);
+                bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(4, k, x), output);
+                Compare.SameBits(IntegerReference.Product(type, stored, x, outputs, k, null, null), bench.Read(output), $"{type} filled with {fill}");
+            }
+        }
+    }
+
+    [Fact]
+    public void Interleaved_heads_are_undone()
+    {
+        using Bench bench = Start();
+        const int heads = 3, headSize = 10, outputs = heads * headSize, k = 64;
+        byte[] stored = StoredRows.Random(TensorType.Q4_1, outputs * k, 5), logical = new byte[stored.Length];
+        int rowBytes = (int)TensorType.Q4_1.Bytes(k);
+        for (int row = 0; row < outputs; row++)
+        {
+            (int head, int at) = Math.DivRem(row, headSize);
+            int from = (head * headSize) + (2 * (at % (headSize / 2))) + (at / (headSize / 2));
+            stored.AsSpan(from * rowBytes, rowBytes).CopyTo(logical.AsSpan(row * rowBytes));
+        }
+
+        float[] x = Bench.Values(3 * k, 6);
+        Matrix output = bench.Matrix(3, outputs);
+        bench.Backend.MatMul(bench.Load(TensorType.Q4_1, stored, [outputs, k], heads), bench.Matrix(3, k, x), output);
+        Compare.SameBits(IntegerReference.Product(TensorType.Q4_1, logical, x, outputs, k, null, null), bench.Read(output), "interleaved");
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Inputs_that_are_not_finite_stay_so(TensorType type)
+    {
+        using Bench bench = Start();
+        int k = Math.Max(64, type.BlockElements());
+        (Weight weight, _) = bench.Weight(type, 20, k, 3);
+        foreach (float bad in (float[])[float.NaN, float.PositiveInfinity, float.NegativeInfinity])
+        {
+            float[] x = Bench.Values(3 * k, 4);
+            x[k + 40] = bad;
+            Matrix output = bench.Matrix(3, 20);
+            bench.Backend.MatMul(weight, bench.Matrix(3, k, x), output);
+            float[] result = bench.Read(output);
+            Assert.All(result[..20], static v => Assert.True(float.IsFinite(v)));
+            Assert.All(result[20..40], static v => Assert.False(float.IsFinite(v)));
+            Assert.All(result[40..], static v => Assert.True(float.IsFinite(v)));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Zeros_and_tiny_inputs_give_what_the_definition_says(TensorType type)
+    {
+        using Bench bench = Start();
+        int k = Math.Max(64, type.BlockElements());
+        byte[] stored = StoredRows.Random(type, 17 * k, 3);
+        foreach (float value in (float[])[0f, -0f, 1e-31f, 1.1e-30f, 1e-42f, 1e30f])
+        {
+            float[] x = [.. Enumerable.Repeat(value, k)];
+            Matrix output = bench.Matrix(1, 17);
+            bench.Backend.MatMul(bench.Load(type, stored, [17, k]), bench.Matrix(1, k, x), output);
+            Compare.SameBits(IntegerReference.Product(type, stored, x, 17, k, null, null), bench.Read(output), $"{type}, inputs {value:R}");
+        }
+    }
+
+    private Bench Start()
+    {
+        Assert.SkipWhen(!CpuBackend.IsSupported(width), $"this processor lacks vectors of width {width}");
+        return new Bench(new CpuBackend(2, width, Arithmetic.Auto));
+    }
+}
+
+public sealed class CpuScalarIntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Scalar);
+
+public sealed class Cpu128IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits128);
+
+public sealed class Cpu256IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits256);
+
+public sealed class Cpu512IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits512);
