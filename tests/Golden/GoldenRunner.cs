@@ -10,8 +10,8 @@ internal sealed record GoldenOptions(string Folder)
     /// <summary>Checks only this case (a folder's name, "tokenizers" or "smollm2"); null = all.</summary>
     public string? Only { get; init; }
 
-    /// <summary>How models are opened.</summary>
-    public EngineOptions Engine { get; init; } = new();
+    /// <summary>How models are opened: the golden vectors were made with f32 inputs.</summary>
+    public EngineOptions Engine { get; init; } = new() { Arithmetic = Arithmetic.Exact };
 
     /// <summary>Told the name of each part before it runs.</summary>
     public Action<string>? Progress { get; init; }

@@ -19,10 +19,16 @@ internal sealed class ModelArguments
     private readonly Option<string> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file.", HelpName = "PATH", Required = true };
     private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use (the default).", low: 0);
     private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto (the default), scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
+    private readonly Option<string?> _arithmetic = new("--arithmetic")
+    {
+        Description = "Quantised weights times inputs: auto (the default; inputs rounded to 8 bits, integers) or exact (f32). Speculation changes no text in either.",
+        HelpName = "A",
+    };
+
     private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for (the default).", low: 0);
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_model, _threads, _width, _context];
+    public IEnumerable<Option> All => [_model, _threads, _width, _arithmetic, _context];
 
     /// <summary>The path as given.</summary>
     public string Path(ParseResult result) => result.GetRequiredValue(_model);
@@ -32,11 +38,19 @@ internal sealed class ModelArguments
     {
         Threads = _threads.Read(result) ?? 0,
         Width = Width(result.GetValue(_width) ?? "auto"),
+        Arithmetic = Arithmetic(result.GetValue(_arithmetic) ?? "auto"),
         ContextLength = _context.Read(result) ?? 0,
     };
 
     /// <summary>Opens the model.</summary>
     public LanguageModel Open(ParseResult result) => LanguageModel.Open(Filled.In("--model", Path(result)), Engine(result));
+
+    private static Arithmetic Arithmetic(string text) => text.ToUpperInvariant() switch
+    {
+        "AUTO" => LowLevelSpec.Engine.Arithmetic.Auto,
+        "EXACT" => LowLevelSpec.Engine.Arithmetic.Exact,
+        _ => throw new InputException($"--arithmetic: found '{text}', expected auto or exact"),
+    };
 
     private static SimdWidth Width(string text) => Widths.TryGetValue(text, out SimdWidth width)
         ? width
