@@ -54,4 +54,29 @@ internal unsafe struct MatMulTarget
             to[i] = Accumulate ? to[i] + result : result;
         }
     }
+
+    /// <summary>As <see cref="Put"/> for up to 16 outputs, the same additions in wider registers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void PutGroup<TVec>(float* sums, int row, int output)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        if (output + 16 > Outputs)
+        {
+            for (int i = 0; i < 16; i += 4)
+            {
+                Put(sums + i, row, output + i);
+            }
+
+            return;
+        }
+
+        float* to = Output + (row * OutputStride) + output;
+        TVec result = TVec.Load(sums);
+        if (Bias is not null)
+        {
+            result = TVec.Add(result, TVec.Load(Bias + output));
+        }
+
+        TVec.Store(Accumulate ? TVec.Add(TVec.Load(to), result) : result, to);
+    }
 }

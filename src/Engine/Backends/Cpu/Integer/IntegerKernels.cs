@@ -86,12 +86,7 @@ internal static unsafe class IntegerKernels<TVec, TInt>
 
                 for (int row = 0; row < rows; row++)
                 {
-                    float* from = sums + (16 * row);
-                    int output = group * PackedWeights.GroupOutputs;
-                    for (int i = 0; i < 16; i += 4)
-                    {
-                        job->Target.Put(from + i, first + row, output + i);
-                    }
+                    job->Target.PutGroup<TVec>(sums + (16 * row), first + row, group * PackedWeights.GroupOutputs);
                 }
             }
         }

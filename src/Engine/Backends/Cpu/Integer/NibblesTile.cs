@@ -32,7 +32,11 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
 {
     private const int InputBytes = 40;
 
-    public static int BlockBytes => TKind.HasMinimum ? 320 : 288;
+    public static int BlockBytes
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => TKind.HasMinimum ? 320 : 288;
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
