@@ -47,6 +47,8 @@ internal static class CliApp
         new GenerateCommand(console),
         new ChatCommand(console),
         new CompareCommand(console),
+        new BenchCommand(console),
+        new QuantizeCommand(console),
         new InspectCommand(console),
         new DoctorCommand(console),
         new DemoCommand(console),

@@ -23,6 +23,7 @@ public sealed class LanguageModel : IDisposable
         Target = new LlamaModel(backend, file.Tensors);
         ContextLength = options.ContextLength == 0 ? Config.ContextLength : options.ContextLength;
         Tokenizer = Tokenizer.Open(file.Path);
+        PassBytes = BytesOfPass(file.Tensors);
         _lifetime = new SharedLifetime(() =>
         {
             Backend.Dispose();
@@ -38,6 +39,9 @@ public sealed class LanguageModel : IDisposable
 
     /// <summary>Longest sequence, prompt and output, in tokens.</summary>
     public int ContextLength { get; }
+
+    /// <summary>Bytes of the weights that a pass over one token reads, as stored: every matrix and norm once, the LM head included, the embedding table's one row left out.</summary>
+    public long PassBytes { get; }
 
     /// <summary>What runs it, e.g. "cpu 512-bit, 2 threads".</summary>
     public string BackendName => Backend.Name;
@@ -109,6 +113,20 @@ public sealed class LanguageModel : IDisposable
     internal void Take() => _lifetime.Take(this);
 
     internal void Return() => _lifetime.Return();
+
+    private static long BytesOfPass(LlamaTensors tensors)
+    {
+        long bytes = tensors.FinalNorm.ByteLength + tensors.LmHead.ByteLength;
+        foreach (LayerTensors layer in tensors.Layers)
+        {
+            foreach (TensorView? view in (TensorView?[])[layer.InputNorm, layer.Query, layer.Key, layer.Value, layer.Output, layer.QueryBias, layer.KeyBias, layer.ValueBias, layer.OutputBias, layer.PostAttentionNorm, layer.Gate, layer.Up, layer.Down])
+            {
+                bytes += view?.ByteLength ?? 0;
+            }
+        }
+
+        return bytes;
+    }
 
     private GenerationPlan Plan(GenerationRequest request)
     {

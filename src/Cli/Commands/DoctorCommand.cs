@@ -68,7 +68,7 @@ internal sealed class DoctorCommand : Command
         {
             System = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}",
             Runtime = RuntimeInformation.FrameworkDescription,
-            Processor = ProcessorName(),
+            Processor = Machine.ProcessorName(),
             CpuFeatures = new Dictionary<string, bool>(StringComparer.Ordinal)
             {
                 ["avx2"] = Avx2.IsSupported,
@@ -102,19 +102,6 @@ internal sealed class DoctorCommand : Command
         }
 
         return found;
-    }
-
-    private static string? ProcessorName()
-    {
-        const string Field = "model name";
-        try
-        {
-            return File.ReadLines("/proc/cpuinfo").FirstOrDefault(static line => line.StartsWith(Field, StringComparison.Ordinal))?.Split(':', 2)[^1].Trim();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
     }
 
     private static List<string> FindModels()

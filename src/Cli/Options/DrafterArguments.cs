@@ -44,6 +44,9 @@ internal sealed class DrafterArguments
     /// <summary>The tree; null where drafting is off.</summary>
     public TreeSettings? Tree(ParseResult result) => result.GetValue(_tree) is string text ? TreeSettings.Parse(text) : TreeSettings.Default;
 
+    /// <summary>The tree as given, or what it is by default.</summary>
+    public string TreeText(ParseResult result) => result.GetValue(_tree) ?? $"{TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens}";
+
     /// <summary>Reads how the drafter is to be opened, and whether the options fit together.</summary>
     /// <exception cref="UsageException">--tli without a checkpoint to use it.</exception>
     public DrafterOptions Options(ParseResult result)

@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Measuring;
+
+/// <summary>
+/// How fast this machine reads memory: threads sum disjoint slices of one buffer, each as one linear stream, as a weight matrix is read.
+/// The limit that decoding of one sequence is measured against. One caller at a time.
+/// </summary>
+public sealed unsafe partial class ReadBandwidth : IDisposable
+{
+    private const int MiB = 1 << 20, Lines = 8, HugePages = 14;
+
+    private readonly long _bytes;
+    private byte* _data;
+
+    /// <summary>Allocates the buffer and touches all of it.</summary>
+    /// <param name="mebibytes">Size; must be several times the largest cache to measure memory.</param>
+    /// <exception cref="InputException">There is not enough memory.</exception>
+    public ReadBandwidth(int mebibytes = 512)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(mebibytes);
+        _bytes = (long)mebibytes * MiB;
+        try
+        {
+            _data = (byte*)NativeMemory.AlignedAlloc((nuint)_bytes, 2 * MiB);
+        }
+        catch (OutOfMemoryException e)
+        {
+            throw new InputException($"measuring the read bandwidth needs {mebibytes} MiB of memory, more than there is: free some", e);
+        }
+
+        if (OperatingSystem.IsLinux())
+        {
+            // Without large pages the walk through the page tables is measured too. A refusal leaves small pages: slower, not wrong.
+            _ = Advise(_data, (nuint)_bytes, HugePages);
+        }
+
+        for (long i = 0; i < _bytes; i += sizeof(ulong))
+        {
+            *(ulong*)(_data + i) = (ulong)i * 0x9E3779B97F4A7C15UL;
+        }
+    }
+
+    /// <summary>Reads the whole buffer once with <paramref name="threads"/> threads.</summary>
+    /// <returns>Bytes per second, from the first thread's start to the last one's end.</returns>
+    public double Measure(int threads)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
+        ObjectDisposedException.ThrowIf(_data is null, this);
+        long slice = _bytes / threads / (Lines * Vector256<byte>.Count) * (Lines * Vector256<byte>.Count);
+        long[] starts = new long[threads], ends = new long[threads];
+        ulong sink = 0;
+        using Barrier ready = new(threads);
+        Thread[] workers = [.. Enumerable.Range(0, threads).Select(t => new Thread(() => Work(t)))];
+        Array.ForEach(workers, static worker => worker.Start());
+        Array.ForEach(workers, static worker => worker.Join());
+        GC.KeepAlive(sink);
+        return slice * threads * (double)Stopwatch.Frequency / (ends.Max() - starts.Min());
+
+        void Work(int thread)
+        {
+            ready.SignalAndWait();
+
+            // Each thread's own clock: the caller may be scheduled late on a busy machine.
+            starts[thread] = Stopwatch.GetTimestamp();
+            ulong sum = Sum(_data + (slice * thread), slice);
+            ends[thread] = Stopwatch.GetTimestamp();
+            Interlocked.Add(ref sink, sum);
+        }
+    }
+
+    /// <summary>Frees the buffer; nothing may be measured any more.</summary>
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(_data);
+        _data = null;
+    }
+
+    private static ulong Sum(byte* data, long bytes)
+    {
+        Vector256<ulong> a = default, b = default, c = default, d = default;
+        for (byte* end = data + bytes; data < end; data += Lines * Vector256<byte>.Count)
+        {
+            a ^= Vector256.LoadAligned((ulong*)data) ^ Vector256.LoadAligned((ulong*)(data + 32));
+            b ^= Vector256.LoadAligned((ulong*)(data + 64)) ^ Vector256.LoadAligned((ulong*)(data + 96));
+            c ^= Vector256.LoadAligned((ulong*)(data + 128)) ^ Vector256.LoadAligned((ulong*)(data + 160));
+            d ^= Vector256.LoadAligned((ulong*)(data + 192)) ^ Vector256.LoadAligned((ulong*)(data + 224));
+        }
+
+        return Vector256.Sum(a ^ b ^ c ^ d);
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
+}
