@@ -6,9 +6,12 @@ namespace LowLevelSpec.Engine.Drafting;
 /// <summary>What a drafter may see of one generation: the committed tokens and the target's cache of the verified ones.</summary>
 internal sealed class SequenceState
 {
+    private readonly KvCache? _cache;
+    private int _verified;
+
     /// <param name="tokens">Buffer for prompt and output; filled by the decoding loop.</param>
-    /// <param name="cache">The target's cache; its Length is P, the verified tokens.</param>
-    public SequenceState(int[] tokens, KvCache cache) => (Tokens, Cache) = (tokens, cache);
+    /// <param name="cache">The target's cache, whose Length is P, the verified tokens; null where the target runs elsewhere.</param>
+    public SequenceState(int[] tokens, KvCache? cache) => (Tokens, _cache) = (tokens, cache);
 
     /// <summary>Committed tokens; the first <see cref="Count"/> are valid. At draft time the last of them is the root, not yet verified.</summary>
     public int[] Tokens { get; }
@@ -16,11 +19,18 @@ internal sealed class SequenceState
     /// <summary>Tokens committed.</summary>
     public int Count { get; set; }
 
-    /// <summary>The target's KV cache.</summary>
-    public KvCache Cache { get; }
+    /// <summary>Whether the target runs here.</summary>
+    public bool HasTarget => _cache is not null;
 
-    /// <summary>P: tokens whose keys and values are in the target's cache for good.</summary>
-    public int Verified => Cache.Length;
+    /// <summary>The target's KV cache.</summary>
+    public KvCache Cache => _cache ?? throw new InvalidOperationException("the target runs elsewhere, and so does its cache");
+
+    /// <summary>P: tokens whose keys and values are in the target's cache for good. Set only where the target runs elsewhere.</summary>
+    public int Verified
+    {
+        get => _cache?.Length ?? _verified;
+        set => _verified = HasTarget ? throw new InvalidOperationException("the target's cache says how many tokens are verified") : value;
+    }
 }
 
 /// <summary>Rows that a target pass has just verified: positions First..First+Count-1.</summary>
@@ -92,6 +102,8 @@ internal static class DraftSlack
 internal abstract class LevelDraftSession : DraftSession
 {
     private readonly int[] _previousPath, _path;
+    private readonly int[] _nextToken = new int[1];
+    private readonly float[] _nextLogProbability = new float[1];
     private int _pathLength;
 
     protected LevelDraftSession(DraftContext context)
@@ -117,12 +129,47 @@ internal abstract class LevelDraftSession : DraftSession
     /// <summary>Tokens verified, P.</summary>
     protected int Verified => Context.Sequence.Verified;
 
+    /// <summary>Position of the last committed token, which drafting goes on from: P, or beyond where tokens are assumed ahead of the target.</summary>
+    protected int Root => Context.Sequence.Count - 1;
+
+    /// <summary>Asked before each level after the first whether it is worth its time, by the level's number (1 = second drafted token); null = always.</summary>
+    public Func<int, bool>? KeepGrowing { get; set; }
+
+    /// <summary>Values of state per verified token that <see cref="Receive"/> takes; 0 = none.</summary>
+    public virtual int StateSize => 0;
+
+    /// <summary>Takes in the state [count, <see cref="StateSize"/>] of verified tokens first..first+count-1 from a target that runs elsewhere.</summary>
+    public virtual void Receive(int first, int count, ReadOnlySpan<float> state)
+    {
+    }
+
+    /// <summary>
+    /// Forgets everything about tokens from position <paramref name="count"/> on, which are all unverified, and makes the root be fed anew. For targets that run elsewhere.
+    /// </summary>
+    public abstract void Crop(int count);
+
+    /// <summary>
+    /// The most likely token after the last one and its log-probability: writing on without the target. The caller appends it to the sequence before it asks again.
+    /// </summary>
+    public TokenId Next(out float logProbability)
+    {
+        Backend.TopLogProbabilities(FirstStep(), 1, _nextToken, _nextLogProbability);
+        AfterNext();
+        logProbability = _nextLogProbability[0];
+        return new TokenId(_nextToken[0]);
+    }
+
+    /// <summary>Prepares for the token after the one <see cref="Next"/> proposes.</summary>
+    protected virtual void AfterNext()
+    {
+    }
+
     public sealed override void Draft(DraftTree tree)
     {
         TokenId root = new(Sequence.Tokens[Sequence.Count - 1]);
         Grower.Start(root, FirstStep());
         _pathLength = 0;
-        for (int level = 1; level < Grower.Depth - 1; level++)
+        for (int level = 1; level < Grower.Depth - 1 && KeepGrowing?.Invoke(level) != false; level++)
         {
             ExtendPaths(level);
             Grower.Grow(NextStep(level));

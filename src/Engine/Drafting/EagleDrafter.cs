@@ -53,7 +53,12 @@ internal sealed class EagleSession : LevelDraftSession
     private readonly Matrix _input, _x, _features, _pending, _logits;
     private readonly LayerScratch _scratch;
     private readonly int[] _ancestors;
+    private readonly Matrix _lastReal;
     private int _pendingCount;
+
+    // Rows of the cache that come from the target's features; more only while tokens are assumed ahead of the target.
+    private int _realRows;
+    private bool _pendingIsOwn;
 
     public EagleSession(EagleDrafter drafter, DraftContext context) : base(context)
     {
@@ -69,6 +74,7 @@ internal sealed class EagleSession : LevelDraftSession
         _x = Activations.Allocate(rows, target.HiddenSize, "EAGLE layer");
         _features = Activations.Allocate(b, target.HiddenSize, "EAGLE features");
         _pending = Activations.Allocate(rows, target.HiddenSize, "EAGLE pending features");
+        _lastReal = Activations.Allocate(1, target.HiddenSize, "EAGLE last feature");
         _logits = Activations.Allocate(b, target.VocabularySize, "EAGLE logits");
         _scratch = drafter.Layer.CreateScratch(Activations, rows, "EAGLE layer");
         _ancestors = new int[Grower.Depth + 1];
@@ -85,6 +91,35 @@ internal sealed class EagleSession : LevelDraftSession
         }
     }
 
+    public override int StateSize => _x.Columns;
+
+    public override void Receive(int first, int count, ReadOnlySpan<float> state)
+    {
+        DropOwnFeatures();
+        for (int done = 0; done < count;)
+        {
+            int rows = Math.Min(count - done, _pending.Rows - _pendingCount);
+            Backend.Write(state.Slice(done * StateSize, rows * StateSize), _pending.Slice(_pendingCount, rows));
+            _pendingCount += rows;
+            done += rows;
+            Backend.CopyRows(_pending.Slice(_pendingCount - 1, 1), Identity(1), _lastReal);
+
+            // The token after the last of them may not be known yet, so one always waits.
+            FeedPending(_pendingCount - 1);
+        }
+    }
+
+    public override void Crop(int count)
+    {
+        DropOwnFeatures();
+        if (_pendingCount == 0 && _realRows > 0)
+        {
+            Backend.CopyRows(_lastReal, Identity(1), _pending.Slice(0, 1));
+            _pendingCount = 1;
+            _realRows = --_cache.Length;
+        }
+    }
+
     protected override Matrix FirstStep()
     {
         int count = _pendingCount;
@@ -93,9 +128,16 @@ internal sealed class EagleSession : LevelDraftSession
         return Head(1);
     }
 
+    /// <summary>Away from the target its own output stands for the feature of the token it goes on to.</summary>
+    protected override void AfterNext()
+    {
+        Backend.CopyRows(_features.Slice(0, 1), Identity(1), _pending.Slice(0, 1));
+        (_pendingCount, _pendingIsOwn) = (1, true);
+    }
+
     protected override Matrix NextStep(int level)
     {
-        int b = Grower.Breadth, verified = Verified;
+        int b = Grower.Breadth, verified = Root;
         _batch.Clear();
         for (int i = 0; i < b; i++)
         {
@@ -109,7 +151,7 @@ internal sealed class EagleSession : LevelDraftSession
         return Head(b);
     }
 
-    protected override void AfterDraft() => _cache.Length = Verified;
+    protected override void AfterDraft() => _cache.Length = Root;
 
     public override void Dispose()
     {
@@ -132,6 +174,7 @@ internal sealed class EagleSession : LevelDraftSession
             Backend.CopyRows(_pending, Identity(count), FeaturePart(count));
             RunLayer(count);
             _cache.Length = first + count;
+            _realRows = _pendingIsOwn ? _realRows : _cache.Length;
         }
 
         int rest = _pendingCount - count;
@@ -141,6 +184,16 @@ internal sealed class EagleSession : LevelDraftSession
         }
 
         _pendingCount = rest;
+    }
+
+    private void DropOwnFeatures()
+    {
+        if (_pendingIsOwn)
+        {
+            (_pendingCount, _pendingIsOwn) = (0, false);
+        }
+
+        _cache.Length = Math.Min(_cache.Length, _realRows);
     }
 
     private void RunLayer(int count)
@@ -158,7 +211,7 @@ internal sealed class EagleSession : LevelDraftSession
     /// <summary>Cache rows that frontier node i sees after the verified ones.</summary>
     private ReadOnlySpan<int> VisibleRows(int level, int i)
     {
-        int verified = Verified, count = 0;
+        int verified = Root, count = 0;
         if (_drafter.AlignedMask)
         {
             foreach (int slot in Path(i))

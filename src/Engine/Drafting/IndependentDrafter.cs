@@ -54,13 +54,13 @@ internal sealed class IndependentSession : LevelDraftSession
 
     protected override Matrix FirstStep()
     {
-        Feed(Verified + 1);
+        Feed(Root + 1);
         return _pass.Logits(_batch.Count - 1, 1);
     }
 
     protected override Matrix NextStep(int level)
     {
-        int root = Verified;
+        int root = Root;
         _batch.Clear();
         for (int i = 0; i < Grower.Breadth; i++)
         {
@@ -77,7 +77,9 @@ internal sealed class IndependentSession : LevelDraftSession
         return _pass.Logits(0, _batch.Count);
     }
 
-    protected override void AfterDraft() => _cache.Length = Verified + 1;
+    protected override void AfterDraft() => _cache.Length = Root + 1;
+
+    public override void Crop(int count) => _cache.Length = Math.Min(_cache.Length, Math.Max(0, count - 1));
 
     public override void Dispose()
     {

@@ -1,0 +1,239 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Target;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Drafting;
+
+/// <summary>
+/// One generation's Mixture-of-Attentions state, the drafting half: the SA cache over all tokens and the CA cache over the verified ones. Beside the
+/// target it mixes the verified tokens' layers itself; away from it the CA cache is filled with what the target's side sends.
+/// </summary>
+internal sealed class MoaSession : LevelDraftSession
+{
+    private readonly MoaDrafter _drafter;
+    private readonly MoaMixer? _mixer;
+    private readonly PassBatch _batch;
+    private readonly Matrix _x, _last, _logits, _normed, _keys, _values;
+    private readonly float[] _keyValues = [], _valueValues = [];
+    private readonly LayerScratch _saScratch, _caScratch;
+    private readonly LayerScratch? _tliScratch;
+    private readonly int[] _ancestors;
+
+    public MoaSession(MoaDrafter drafter, DraftContext context) : base(context)
+    {
+        _drafter = drafter;
+        LlamaConfig target = context.Target.Config;
+        int capacity = context.MaxTokens + DraftSlack.Rows(context.Tree), rows = Math.Max(context.ChunkRows, Grower.Breadth);
+        foreach (RopeTable table in drafter.Tables)
+        {
+            table.Covering(capacity + 1);
+        }
+
+        DrafterLayerConfig sa = drafter.SelfAttentionConfig, ca = drafter.CrossAttentionConfig;
+        SelfCache = Backend.AllocateKvCache(1, sa.KvHeads, sa.HeadSize, capacity);
+        CrossCache = MoaMixer.CreateCrossCache(drafter, Backend, capacity);
+        _batch = new PassBatch(rows, Grower.Breadth * (Grower.Depth + 1));
+        _x = Activations.Allocate(rows, target.HiddenSize, "drafter residual stream");
+        _last = Activations.Allocate(Grower.Breadth, target.HiddenSize, "drafter output");
+        _normed = Activations.Allocate(Grower.Breadth, target.HiddenSize, "drafter output, normed");
+        _logits = Activations.Allocate(Grower.Breadth, target.VocabularySize, "drafter logits");
+        _saScratch = drafter.SelfAttention.CreateScratch(Activations, rows, "self-attention");
+        _caScratch = drafter.CrossAttention.CreateScratch(Activations, Grower.Breadth, "cross-attention");
+        _ancestors = new int[Grower.Depth + 1];
+        if (Sequence.HasTarget)
+        {
+            _mixer = new MoaMixer(drafter, Backend, target);
+            _tliScratch = drafter.TargetLayers == 0 ? null : context.Target.CreateScratch(Activations, Grower.Breadth, "target layer inference");
+            return;
+        }
+
+        if (drafter.TargetLayers > 0)
+        {
+            throw new InputException($"target layer inference (N = {drafter.TargetLayers}) needs the target's own layers and cache, which are not on this side of the link; use a drafter without it");
+        }
+
+        int size = ca.KvHeads * ca.HeadSize;
+        _keys = Activations.Allocate(context.ChunkRows, size, "received keys");
+        _values = Activations.Allocate(context.ChunkRows, size, "received values");
+        _keyValues = new float[context.ChunkRows * size];
+        _valueValues = new float[context.ChunkRows * size];
+    }
+
+    /// <summary>SA's keys and values of all tokens fed, drafted ones included while drafting.</summary>
+    public KvCache SelfCache { get; }
+
+    /// <summary>CA's keys and values of the verified tokens.</summary>
+    public KvCache CrossCache { get; }
+
+    public override int StateSize => 2 * CrossCache.KvHeads * CrossCache.HeadSize;
+
+    /// <summary>LSA, Ekv2E and CA's keys and values for the verified rows; in prefill also SA over the prompt so far.</summary>
+    public override void Observe(in VerifiedRows rows)
+    {
+        _mixer!.Trace = Trace;
+        _mixer.Mix(Sequence.Cache, CrossCache, Sequence.Tokens, rows.First, rows.Count);
+        if (rows.IsPrefill)
+        {
+            FeedSelfAttention(rows.First + rows.Count);
+        }
+    }
+
+    public override void Receive(int first, int count, ReadOnlySpan<float> state)
+    {
+        int heads = CrossCache.KvHeads, size = CrossCache.HeadSize;
+        for (int done = 0; done < count; done += _keys.Rows)
+        {
+            int rows = Math.Min(_keys.Rows, count - done);
+            _batch.Clear();
+            for (int i = 0; i < rows; i++)
+            {
+                int position = first + done + i;
+                _batch.AddCausal(CrossCache, new TokenId(Sequence.Tokens[position]), new Position(position), new CacheRow(position));
+                for (int h = 0; h < heads; h++)
+                {
+                    ReadOnlySpan<float> head = state.Slice(((done + i) * StateSize) + (2 * h * size), 2 * size);
+                    head[..size].CopyTo(_keyValues.AsSpan(((i * heads) + h) * size));
+                    head[size..].CopyTo(_valueValues.AsSpan(((i * heads) + h) * size));
+                }
+            }
+
+            Matrix k = _keys.Slice(0, rows), v = _values.Slice(0, rows);
+            Backend.Write(_keyValues.AsSpan(0, rows * heads * size), k);
+            Backend.Write(_valueValues.AsSpan(0, rows * heads * size), v);
+            Backend.StoreKv(_batch, 0, k, v);
+        }
+
+        CrossCache.Length = first + count;
+    }
+
+    public override void Crop(int count)
+    {
+        // The root is fed again: its row of the last pass is what drafting starts from.
+        SelfCache.Length = Math.Min(SelfCache.Length, Math.Max(0, count - 1));
+    }
+
+    /// <summary>Runs SA causally over the tokens it has not cached, up to position end-1; returns its rows of the last pass.</summary>
+    private Matrix FeedSelfAttention(int end)
+    {
+        Matrix x = _x.Slice(0, 0);
+        while (SelfCache.Length < end)
+        {
+            int first = SelfCache.Length, count = Math.Min(_x.Rows, end - first);
+            _batch.Clear();
+            for (int i = first; i < first + count; i++)
+            {
+                _batch.AddCausal(SelfCache, new TokenId(Sequence.Tokens[i]), new Position(i), new CacheRow(i));
+            }
+
+            x = _x.Slice(0, count);
+            Context.Target.Embed(_batch.Tokens, x);
+            TraceRows?.Invoke("sa", _batch);
+            _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
+            SelfCache.Length = first + count;
+            Trace?.Invoke("sa_output", x);
+        }
+
+        return x;
+    }
+
+    protected override Matrix FirstStep()
+    {
+        int root = Root;
+        Matrix x = FeedSelfAttention(root + 1);
+        Matrix last = _last.Slice(0, 1);
+        Backend.CopyRows(x, [x.Rows - 1], last);
+        _batch.Clear();
+        _batch.AddQuery(CrossCache, new TokenId(Sequence.Tokens[root]), new Position(root), Verified);
+        TraceRows?.Invoke("ca", _batch);
+        _drafter.CrossAttention.CrossAttend(_batch, last, _caScratch);
+        if (_drafter.TargetLayers > 0)
+        {
+            _batch.Clear();
+            _batch.AddTree(Sequence.Cache, new TokenId(Sequence.Tokens[root]), new Position(root), new CacheRow(root), root, [root]);
+        }
+
+        return Score(last);
+    }
+
+    protected override Matrix NextStep(int level)
+    {
+        int b = Grower.Breadth, root = Root;
+        Position position = new(root + level);
+        _batch.Clear();
+        for (int i = 0; i < b; i++)
+        {
+            _batch.AddTree(SelfCache, new TokenId(Grower.FrontierTokens[i]), position, new CacheRow(root + 1 + Slot(level, i)), root + 1, Shifted(i, root + 1));
+        }
+
+        Matrix x = _last.Slice(0, b);
+        Context.Target.Embed(_batch.Tokens, x);
+        TraceRows?.Invoke("sa", _batch);
+        _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
+        Trace?.Invoke("sa_output", x);
+        _batch.Clear();
+        for (int i = 0; i < b; i++)
+        {
+            _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), position, Verified);
+        }
+
+        TraceRows?.Invoke("ca", _batch);
+        _drafter.CrossAttention.CrossAttend(_batch, x, _caScratch);
+        if (_drafter.TargetLayers > 0)
+        {
+            // Drafted keys go to the target's free rows: the root at P, node slots after it; verification overwrites them.
+            _batch.Clear();
+            for (int i = 0; i < b; i++)
+            {
+                ReadOnlySpan<int> path = Path(i);
+                _ancestors[0] = root;
+                for (int j = 0; j < path.Length; j++)
+                {
+                    _ancestors[j + 1] = root + 1 + path[j];
+                }
+
+                _batch.AddTree(Sequence.Cache, new TokenId(Grower.FrontierTokens[i]), position, new CacheRow(root + 1 + Slot(level, i)), root, _ancestors.AsSpan(0, path.Length + 1));
+            }
+        }
+
+        return Score(x);
+    }
+
+    protected override void AfterDraft() => SelfCache.Length = Root + 1;
+
+    public override void Dispose()
+    {
+        _mixer?.Dispose();
+        SelfCache.Dispose();
+        CrossCache.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>Target layer inference where configured, then the target's LM head. With N = 0 the CA output plays the normed final hidden state.</summary>
+    private Matrix Score(Matrix x)
+    {
+        Trace?.Invoke("ca_output", x);
+        Matrix logits = _logits.Slice(0, x.Rows), hidden = x;
+        if (_drafter.TargetLayers > 0)
+        {
+            int layers = Context.Target.Config.Layers;
+            Context.Target.RunLayers(_batch, layers - _drafter.TargetLayers, layers, x, _tliScratch!);
+            hidden = _normed.Slice(0, x.Rows);
+            Context.Target.FinalNorm(x, hidden);
+        }
+
+        Context.Target.Head(hidden, logits);
+        Trace?.Invoke("logits", logits);
+        return logits;
+    }
+
+    private ReadOnlySpan<int> Shifted(int i, int firstRow)
+    {
+        ReadOnlySpan<int> path = Path(i);
+        for (int j = 0; j < path.Length; j++)
+        {
+            _ancestors[j] = firstRow + path[j];
+        }
+
+        return _ancestors.AsSpan(0, path.Length);
+    }
+}

@@ -1,0 +1,79 @@
+using LowLevelSpec.Remote.Protocol;
+
+namespace LowLevelSpec.Remote.Client;
+
+/// <summary>How verified state travels. Coarser codings change what the drafter sees, never the text.</summary>
+public enum StateEncoding
+{
+    /// <summary>4 bytes per value.</summary>
+    F32 = Encoding.F32,
+
+    /// <summary>2 bytes per value.</summary>
+    Bf16 = Encoding.Bf16,
+
+    /// <summary>1 byte per value and a 2-byte scale per head.</summary>
+    Int8 = Encoding.Int8,
+}
+
+/// <summary>What becomes of text written while the server was out of reach.</summary>
+public enum OnReconnect
+{
+    /// <summary>The target verifies it; from the first difference on it is rolled back. The text ends up equal to local plain greedy decoding.</summary>
+    Verify,
+
+    /// <summary>It stays, unverified, and the target continues it.</summary>
+    Keep,
+}
+
+/// <summary>How tokens are won from the server.</summary>
+public enum RemoteMethod
+{
+    /// <summary>The client drafts trees, the server verifies them.</summary>
+    Speculative,
+
+    /// <summary>One call per token, no drafting.</summary>
+    PerCall,
+
+    /// <summary>One call for the whole answer; the server streams tokens as it decodes plainly.</summary>
+    Streamed,
+}
+
+/// <summary>How a client reaches its server.</summary>
+public sealed record RemoteOptions
+{
+    /// <summary>"http://host:port" (no TLS) or "https://host:port".</summary>
+    public required Uri Server { get; init; }
+
+    /// <summary>Sent with every call; null = none.</summary>
+    public string? ApiKey { get; init; }
+
+    /// <summary>SHA-256 fingerprint (hexadecimal) of the one certificate to trust; null = the system's authorities decide.</summary>
+    public string? CertificateFingerprint { get; init; }
+
+    /// <summary>Codings of verified state in order of preference; the server takes the first it knows.</summary>
+    public IReadOnlyList<StateEncoding> Encodings { get; init; } = [StateEncoding.Int8, StateEncoding.Bf16];
+
+    /// <summary>What becomes of text written while the server was out of reach.</summary>
+    public OnReconnect OnReconnect { get; init; }
+
+    /// <summary>Longest wait for an answer before the link counts as cut. Shortened to ten times the expected time, at least one second.</summary>
+    public TimeSpan AnswerDeadline { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Silence after which a heartbeat is sent.</summary>
+    public TimeSpan Heartbeat { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>First pause between attempts to reconnect; doubles, with jitter, up to <see cref="MaxBackoff"/>.</summary>
+    public TimeSpan Backoff { get; init; } = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>Longest pause between attempts.</summary>
+    public TimeSpan MaxBackoff { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long to try to reach a lost server once nothing more may be written alone; then the generation ends, its tail unverified.</summary>
+    public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>Most tokens written without the server before the client waits for it; 0 = none.</summary>
+    public int MaxUnverified { get; init; } = 128;
+
+    /// <summary>Whether depth follows confidence, round trip and pass time; otherwise every tree has the request's full shape.</summary>
+    public bool Adaptive { get; init; } = true;
+}
