@@ -49,7 +49,7 @@ internal sealed class Generation : IDisposable
     private readonly StopStringMatcher? _stopStrings;
     private readonly float[] _logits;
     private readonly int[] _argMax = new int[1];
-    private readonly int[] _path = new int[DraftTree.MaxNodes], _pathNodes = new int[DraftTree.MaxNodes], _ancestors = new int[DraftTree.MaxNodes];
+    private readonly int[] _path = new int[DraftTree.MaxNodes], _pathNodes = new int[DraftTree.MaxNodes];
     private readonly int[] _chunkRows;
     private readonly int[] _accepted;
     private readonly int[] _acceptedPerDepth;
@@ -190,7 +190,8 @@ internal sealed class Generation : IDisposable
         }
 
         long drafted = Stopwatch.GetTimestamp();
-        FillBatch(verified);
+        _batch.Clear();
+        TreeRows.Add(_batch, _cache, Tree, verified);
         _pass.Forward(_batch);
         Matrix logits = _logitsOnDemand ? default : _pass.Logits(0, Tree.Count);
         long verifiedAt = Stopwatch.GetTimestamp();
@@ -279,23 +280,6 @@ internal sealed class Generation : IDisposable
 
     /// <summary>Beyond its trained length a drafter neither sees nor proposes anything; the text goes on without it.</summary>
     private bool DrafterSees(int end) => _drafts && !_drafterFailed && end <= _plan.Drafter.MaxPosition;
-
-    /// <summary>The tree's rows: node i at cache row P+i and position P+depth, seeing the whole prefix and its ancestors.</summary>
-    private void FillBatch(int verified)
-    {
-        _batch.Clear();
-        ReadOnlySpan<int> tokens = Tree.Tokens, depths = Tree.Depths;
-        for (int i = 0; i < Tree.Count; i++)
-        {
-            int count = 0;
-            for (ulong mask = Tree.AncestorMask(new NodeIndex(i)); mask != 0; mask &= mask - 1)
-            {
-                _ancestors[count++] = verified + System.Numerics.BitOperations.TrailingZeroCount(mask);
-            }
-
-            _batch.AddTree(_cache, new TokenId(tokens[i]), new Position(verified + depths[i]), new CacheRow(verified + i), verified, _ancestors.AsSpan(0, count));
-        }
-    }
 
     /// <summary>Walks from the root while the target's token is a child; commits each token. Returns how many were drafted ones.</summary>
     /// <param name="logits">Of all nodes; unused where they are computed on demand.</param>

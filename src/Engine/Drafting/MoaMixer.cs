@@ -6,7 +6,7 @@ namespace LowLevelSpec.Engine.Drafting;
 
 /// <summary>
 /// The half of a Mixture-of-Attentions drafter that sits beside the target: layer self-attention, Ekv2E and CA's keys and values of verified
-/// tokens (paper sections 3.1, 3.2). What it leaves in <see cref="CrossCache"/> is all that the drafting half needs to see of the target.
+/// tokens (paper sections 3.1, 3.2). What it leaves in the cross cache is all that the drafting half needs to see of the target.
 /// Allocates only when created.
 /// </summary>
 internal sealed class MoaMixer : IDisposable
