@@ -122,9 +122,17 @@ internal sealed class EagleSession : LevelDraftSession
 
     protected override Matrix FirstStep()
     {
-        int count = _pendingCount;
-        FeedPending(count);
-        Backend.CopyRows(_x, [count - 1], _features.Slice(0, 1));
+        int last = _pendingCount - 1;
+        FeedPending(_pendingCount);
+        while (_cache.Length < Root)
+        {
+            // Tokens assumed ahead of the target: its features of them are not known, so the layer's own outputs stand in.
+            HoldOwnFeature(last);
+            FeedPending(1);
+            last = 0;
+        }
+
+        Backend.CopyRows(_x, [last], _features.Slice(0, 1));
         return Head(1);
     }
 
@@ -132,6 +140,12 @@ internal sealed class EagleSession : LevelDraftSession
     protected override void AfterNext()
     {
         Backend.CopyRows(_features.Slice(0, 1), Identity(1), _pending.Slice(0, 1));
+        (_pendingCount, _pendingIsOwn) = (1, true);
+    }
+
+    private void HoldOwnFeature(int row)
+    {
+        Backend.CopyRows(_x, [row], _pending.Slice(0, 1));
         (_pendingCount, _pendingIsOwn) = (1, true);
     }
 

@@ -59,6 +59,9 @@ public sealed record RemoteOptions
     /// <summary>Longest wait for an answer before the link counts as cut. Shortened to ten times the expected time, at least one second.</summary>
     public TimeSpan AnswerDeadline { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>Longest wait for the answer to a new stream.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>Silence after which a heartbeat is sent.</summary>
     public TimeSpan Heartbeat { get; init; } = TimeSpan.FromSeconds(5);
 
@@ -71,9 +74,15 @@ public sealed record RemoteOptions
     /// <summary>How long to try to reach a lost server once nothing more may be written alone; then the generation ends, its tail unverified.</summary>
     public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromMinutes(2);
 
+    /// <summary>How long a lost stream may take to come back before text is written without it.</summary>
+    public TimeSpan WriteAloneAfter { get; init; } = TimeSpan.FromMilliseconds(250);
+
     /// <summary>Most tokens written without the server before the client waits for it; 0 = none.</summary>
     public int MaxUnverified { get; init; } = 128;
 
     /// <summary>Whether depth follows confidence, round trip and pass time; otherwise every tree has the request's full shape.</summary>
     public bool Adaptive { get; init; } = true;
+
+    /// <summary>Tests: asked before each message is sent; true loses it.</summary>
+    internal Func<ClientMessage, bool>? Faults { get; init; }
 }

@@ -1,0 +1,136 @@
+using LowLevelSpec.Engine.Drafting;
+
+namespace LowLevelSpec.Remote.Client;
+
+/// <summary>
+/// Decides how much to draft before a call, so that the expected time per token is least. A call of expected gain E tokens (the target's own included)
+/// costs T = round trip + pass + drafting; one more level or node is worth it while its gain per millisecond exceeds E / T. The gain of a level is
+/// the probability that the target follows the tree that far, by the drafter's own confidence, corrected by how often it was right so far.
+/// </summary>
+internal sealed class CallPlanner
+{
+    private const double Weight = 0.2;
+
+    /// <summary>Before anything is measured: milliseconds.</summary>
+    private const double FirstRoundTrip = 30, FirstPass = 20, FirstLevel = 5;
+
+    private readonly double[] _predicted = new double[DraftTree.MaxNodes], _observed = new double[DraftTree.MaxNodes];
+    private readonly double[] _reach = new double[DraftTree.MaxNodes];
+    private double _roundTrip = -1, _pass = -1, _perRow, _level = -1, _treeTokens = 2, _meanRows, _meanPass, _meanSquare, _meanProduct;
+    private int _levels;
+
+    /// <summary>Smoothed round trip without queue and pass, ms.</summary>
+    public double RoundTrip => _roundTrip < 0 ? FirstRoundTrip : _roundTrip;
+
+    /// <summary>Smoothed time of a pass, ms.</summary>
+    public double Pass => _pass < 0 ? FirstPass : _pass;
+
+    /// <summary>Expected time of an answer, ms.</summary>
+    public double Answer => RoundTrip + Pass;
+
+    /// <summary>Smoothed time of drafting a tree, ms.</summary>
+    private double Draft { get; set; } = 4 * FirstLevel;
+
+    private double Level => _level < 0 ? FirstLevel : _level;
+
+    /// <summary>A draft begins.</summary>
+    public void BeginDraft() => _levels = 0;
+
+    /// <summary>Whether another level is worth its time.</summary>
+    /// <param name="scores">Cumulative log-probabilities of the present frontier, whose nodes have depth <paramref name="depth"/>.</param>
+    /// <param name="depth">Depth of the frontier, 1 = first drafted token.</param>
+    /// <param name="spent">Milliseconds of drafting so far.</param>
+    public bool WantsLevel(ReadOnlySpan<float> scores, int depth, double spent)
+    {
+        double mass = 0;
+        foreach (float score in scores)
+        {
+            mass += Math.Exp(score);
+        }
+
+        mass = Math.Min(1, mass);
+        _reach[depth] = mass;
+        _levels = depth;
+        double tokens = 1;
+        for (int d = 1; d <= depth; d++)
+        {
+            tokens += _reach[d] * Trust(d);
+        }
+
+        // The next level keeps the share that this one kept.
+        double before = depth == 1 ? 1 : _reach[depth - 1], share = before <= 0 ? 0 : Math.Min(1, mass / before);
+        double gain = mass * share * Trust(depth + 1);
+        return gain / Level > tokens / (Answer + spent);
+    }
+
+    /// <summary>Least probability of a node that pays for its row in the pass.</summary>
+    public double LeastProbability(double draftMs) => Math.Min(0.5, _perRow * _treeTokens / Math.Max(1, Answer + draftMs));
+
+    /// <summary>Whether a chain of drafted tokens at hand is worth a call now, rather than drafting a tree first.</summary>
+    /// <param name="logProbabilities">Of each token of the chain, given those before it.</param>
+    public bool PrefersChain(ReadOnlySpan<float> logProbabilities)
+    {
+        double tokens = 1, reach = 1;
+        for (int i = 0; i < logProbabilities.Length; i++)
+        {
+            reach *= Math.Exp(logProbabilities[i]);
+            tokens += reach * Trust(i + 1);
+        }
+
+        return tokens / Answer > _treeTokens / (Answer + Draft);
+    }
+
+    /// <summary>A tree was drafted.</summary>
+    public void Drafted(int levels, double milliseconds)
+    {
+        Draft = Smooth(Draft, milliseconds);
+        _level = _level < 0 ? milliseconds / Math.Max(1, levels) : Smooth(_level, milliseconds / Math.Max(1, levels));
+    }
+
+    /// <summary>An answer came.</summary>
+    /// <param name="elapsed">Milliseconds from sending to receiving.</param>
+    /// <param name="queue">Of these, waiting at the server.</param>
+    /// <param name="pass">Of these, the pass.</param>
+    /// <param name="rows">Rows of the pass.</param>
+    /// <param name="committed">Tokens it brought.</param>
+    /// <param name="ofTree">Whether a freshly drafted tree was verified.</param>
+    public void Answered(double elapsed, double queue, double pass, int rows, int committed, bool ofTree)
+    {
+        double trip = Math.Max(0, elapsed - queue - pass);
+        _roundTrip = _roundTrip < 0 ? trip : Smooth(_roundTrip, trip);
+        Fit(rows, pass);
+        _pass = _pass < 0 ? pass : Smooth(_pass, pass);
+        if (!ofTree)
+        {
+            return;
+        }
+
+        _treeTokens = Smooth(_treeTokens, committed);
+        for (int d = 1; d <= _levels; d++)
+        {
+            _predicted[d] = (0.95 * _predicted[d]) + _reach[d];
+            _observed[d] = (0.95 * _observed[d]) + (committed > d ? 1 : 0);
+        }
+    }
+
+    /// <summary>Milliseconds that one more row adds to a pass: the slope through what was seen lately.</summary>
+    private void Fit(int rows, double pass)
+    {
+        bool first = _pass < 0;
+        _meanRows = first ? rows : Smooth(_meanRows, rows);
+        _meanPass = first ? pass : Smooth(_meanPass, pass);
+        _meanSquare = first ? (double)rows * rows : Smooth(_meanSquare, (double)rows * rows);
+        _meanProduct = first ? rows * pass : Smooth(_meanProduct, rows * pass);
+        double variance = _meanSquare - (_meanRows * _meanRows);
+        _perRow = variance < 1 ? 0 : Math.Clamp((_meanProduct - (_meanRows * _meanPass)) / variance, 0, _meanPass / Math.Max(1, _meanRows));
+    }
+
+    /// <summary>How often the target follows as deep as the drafter believes, near 1 for a calibrated drafter. Starts at 1 with the weight of two calls.</summary>
+    private double Trust(int depth)
+    {
+        int d = Math.Min(depth, _predicted.Length - 1);
+        return (_observed[d] + 2) / (_predicted[d] + 2);
+    }
+
+    private static double Smooth(double old, double value) => old + (Weight * (value - old));
+}

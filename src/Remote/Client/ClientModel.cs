@@ -1,0 +1,114 @@
+using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Target;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Remote.Client;
+
+/// <summary>
+/// What a client holds of the target (embeddings, LM head, tokenizer) and its drafter. The target's layers are never read: from a model's folder they are
+/// mapped and stay on the disk. Any number of generations may share it. Thread-safe.
+/// </summary>
+public sealed class ClientModel : IDisposable
+{
+    private readonly Action _release;
+
+    /// <param name="backend">Where drafts are computed.</param>
+    /// <param name="head">Embeddings and LM head; may lack layers.</param>
+    /// <param name="tokenizer">The target's tokenizer, or null.</param>
+    /// <param name="contextLength">Longest sequence in tokens.</param>
+    /// <param name="drafter">Drafter, or null: then only vanilla methods run.</param>
+    /// <param name="identity">Hashes of what the parts were made from.</param>
+    /// <param name="release">Frees the parts.</param>
+    internal ClientModel(IBackend backend, LlamaModel head, Tokenizer? tokenizer, int contextLength, Drafter? drafter, ModelIdentity identity, Action release)
+    {
+        (Backend, Head, Tokenizer, ContextLength, Drafter, Identity, _release) = (backend, head, tokenizer, contextLength, drafter, identity, release);
+        Drafting = drafter switch
+        {
+            MoaDrafter => Protocol.Drafting.Moa,
+            EagleDrafter => Protocol.Drafting.Eagle,
+            null or IndependentDrafter => Protocol.Drafting.None,
+            _ => throw new InputException($"drafter {drafter.Kind}: does not draft away from its target, expected a checkpoint (MoA, EAGLE-2 or a small Llama)"),
+        };
+    }
+
+    /// <summary>Sizes of the target.</summary>
+    public LlamaConfig Config => Head.Config;
+
+    /// <summary>The target's tokenizer, or null.</summary>
+    public Tokenizer? Tokenizer { get; }
+
+    /// <summary>Longest sequence in tokens.</summary>
+    public int ContextLength { get; }
+
+    /// <summary>Hashes that the server must agree with.</summary>
+    public ModelIdentity Identity { get; }
+
+    /// <summary>"moa", "eagle", "independent" or "none".</summary>
+    public string DrafterKind => Drafter?.Kind ?? "none";
+
+    /// <summary>What runs the drafter.</summary>
+    public string BackendName => Backend.Name;
+
+    internal IBackend Backend { get; }
+
+    internal LlamaModel Head { get; }
+
+    internal Drafter? Drafter { get; }
+
+    internal Protocol.Drafting Drafting { get; }
+
+    /// <summary>Opens the parts from a target's folder or file and a drafter's checkpoint.</summary>
+    /// <param name="modelPath">Target; only embeddings, LM head, config and tokenizer are used.</param>
+    /// <param name="drafter">Drafter checkpoint, or null or "none".</param>
+    /// <param name="options">How drafts are computed.</param>
+    /// <param name="drafterOptions">How the drafter is opened.</param>
+    /// <exception cref="InputException">A path holds no such model.</exception>
+    public static ClientModel Open(string modelPath, string? drafter, EngineOptions? options = null, DrafterOptions? drafterOptions = null)
+    {
+        LanguageModel model = LanguageModel.Open(modelPath, options);
+        Drafter? opened = null;
+        try
+        {
+            opened = drafter is null or "none" ? null : model.OpenDrafter(drafter, drafterOptions);
+            ModelIdentity identity = ModelIdentity.Of(modelPath, opened is MoaDrafter ? drafter : null);
+            return new ClientModel(model.Backend, model.Target, model.Tokenizer, model.ContextLength, opened, identity, () =>
+            {
+                opened?.Dispose();
+                model.Dispose();
+            });
+        }
+        catch
+        {
+            opened?.Dispose();
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The prompt's ids, and everything that can be wrong with a remote request.</summary>
+    /// <exception cref="InputException">The request can't be carried out remotely; the message says why.</exception>
+    internal int[] Check(GenerationRequest request, RemoteMethod method)
+    {
+        int[] prompt = RequestChecks.Prompt(request, Config, Tokenizer);
+        string? problem = prompt.Length == 0 ? "the prompt is empty: give at least one token"
+            : request.MaxNewTokens < 1 ? $"max new tokens: found {request.MaxNewTokens}, expected at least 1"
+            : prompt.Length >= ContextLength ? $"the prompt has {prompt.Length} tokens and the context {ContextLength}: shorten the prompt to leave room for at least one new token"
+            : request.Sampling.Temperature != 0 || request.Sampling.HasPenalties ? "remote decoding is greedy: leave temperature and penalties at their defaults, or run the target locally"
+            : request.StopStrings.Count > 0 ? "remote decoding ends at tokens: use stop tokens instead of stop strings, or run the target locally"
+            : method == RemoteMethod.Speculative && Drafter is null ? "speculation needs a drafter: give one, or ask for a vanilla method"
+            : null;
+        request.Tree?.Validate();
+        foreach (int token in request.StopTokens)
+        {
+            problem ??= (uint)token >= (uint)Config.VocabularySize ? $"stop token: found {token}, expected 0 to {Config.VocabularySize - 1} (the model's vocabulary)" : null;
+        }
+
+        return problem is null ? prompt : throw new InputException(problem);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _release();
+}

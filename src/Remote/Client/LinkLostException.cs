@@ -1,0 +1,26 @@
+using Grpc.Core;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Remote.Client;
+
+/// <summary>The stream to the server is gone or silent: worth another attempt.</summary>
+internal sealed class LinkLostException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>What a failed call means: a refusal by the server is final and for the user, everything else is the link's.</summary>
+    public static Exception From(RpcException e, Uri server) => e.StatusCode switch
+    {
+        StatusCode.InvalidArgument or StatusCode.FailedPrecondition or StatusCode.Unauthenticated or StatusCode.PermissionDenied or StatusCode.ResourceExhausted or StatusCode.Unimplemented
+            => new InputException($"server {server.Authority}: {e.Status.Detail}", e),
+        StatusCode.NotFound => new SessionGoneException(e.Status.Detail),
+        _ => new LinkLostException(e.Status.Detail, e),
+    };
+}
+
+/// <summary>The server does not know the session any more: it has to be rebuilt.</summary>
+internal sealed class SessionGoneException(string message) : Exception(message);
+
+/// <summary>The server refuses a request of a session that goes on.</summary>
+internal sealed class RequestRefusedException(Protocol.Refused refused) : Exception(refused.Message)
+{
+    public Protocol.Refused Refused { get; } = refused;
+}

@@ -1,0 +1,492 @@
+using System.Diagnostics;
+using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Models;
+using LowLevelSpec.Remote.Protocol;
+
+namespace LowLevelSpec.Remote.Client;
+
+/// <summary>
+/// One generation: draft, call, draft ahead while the call is in flight, take in the answer. When the link is cut it writes on alone, reconnects, resumes or
+/// rebuilds, and reconciles. Requests are numbered; one is open at a time, and after a lost stream the same one is sent again, so nothing is lost or done twice.
+/// </summary>
+internal sealed class RemoteGeneration : IAsyncDisposable
+{
+    /// <summary>Tokens drafted ahead of an answer at most: beyond, hardly any survive.</summary>
+    private const int MaxAhead = 24;
+
+    /// <summary>Sessions rebuilt in a row without a token between them, after which something is wrong beyond the link.</summary>
+    private const int MaxRebuilds = 4;
+
+    private readonly ClientModel _model;
+    private readonly RemoteOptions _options;
+    private readonly RemoteMethod _method;
+    private readonly RemoteConnection _connection;
+    private readonly SequenceState _sequence;
+    private readonly RemoteText _text;
+    private readonly RemoteDrafting? _drafting;
+    private readonly CallPlanner _planner = new();
+    private readonly RemoteFigures _figures;
+    private readonly int[] _prompt, _endTokens;
+    private readonly List<int> _chosen = [];
+    private int _maxTokens;
+    private ulong _request;
+    private ClientMessage? _open;
+    private DraftTree? _sentTree;
+    private int _rebuilds;
+    private FinishReason? _finished;
+
+    public RemoteGeneration(ClientModel model, RemoteOptions options, GenerationRequest request, RemoteMethod method, int[] prompt, Action<RemoteChunk> emit)
+    {
+        (_model, _options, _method, _prompt) = (model, options, method, prompt);
+        _maxTokens = (int)Math.Min(model.ContextLength, (long)prompt.Length + request.MaxNewTokens);
+        _endTokens = [.. request.IgnoreEndTokens ? [] : model.Config.EndTokens, .. request.StopTokens];
+        int[] tokens = new int[_maxTokens];
+        prompt.CopyTo(tokens, 0);
+        _sequence = new SequenceState(tokens, cache: null) { Count = prompt.Length };
+        _text = new RemoteText(_sequence, prompt.Length, model.Tokenizer, emit);
+        _figures = new RemoteFigures(prompt.Length);
+        bool drafts = method == RemoteMethod.Speculative;
+        _connection = new RemoteConnection(model, options, drafts ? model.Drafting : Drafting.None);
+        TreeSettings tree = request.Tree ?? TreeSettings.Default;
+        _drafting = drafts ? new RemoteDrafting(model, _sequence, tree, _maxTokens, options.Adaptive ? _planner : null) : null;
+    }
+
+    /// <summary>Runs to the end.</summary>
+    /// <exception cref="InputException">The server can't be reached at the start or refuses; the message says why.</exception>
+    public async Task<RemoteResult> RunAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            await FirstConnectAsync(cancellation).ConfigureAwait(false);
+            while (_finished is null)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                await RoundAsync(cancellation).ConfigureAwait(false);
+            }
+
+            await _connection.CloseAsync().ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            _finished = FinishReason.Cancelled;
+        }
+
+        _text.Finish();
+        int[] output = _sequence.Tokens.AsSpan(_prompt.Length, _text.GivenOut - _prompt.Length).ToArray();
+        int verified = _text.Committed - _prompt.Length - _text.Kept;
+        return new RemoteResult(_prompt, output, verified, _text.Text, _finished!.Value, _figures.Statistics(output.Length, _text, _drafting, _planner, _connection.Bytes));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _connection.DisposeAsync().ConfigureAwait(false);
+        _drafting?.Dispose();
+    }
+
+    private async Task FirstConnectAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            await _connection.ReconnectAsync(_options.ConnectTimeout, cancellation).ConfigureAwait(false);
+        }
+        catch (LinkLostException e)
+        {
+            throw new InputException(e.Message, e);
+        }
+
+        _maxTokens = (int)Math.Min((uint)_maxTokens, _connection.Limits.MaxTokens);
+        if (_prompt.Length >= _maxTokens)
+        {
+            throw new InputException($"the prompt has {_prompt.Length} tokens and the server allows {_maxTokens} in all: shorten the prompt to leave room for at least one new token");
+        }
+
+        _open = StartRequest(knownState: 0);
+    }
+
+    /// <summary>One call and its answer, or an outage and its end.</summary>
+    private async Task RoundAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            _open ??= NextRequest();
+            await _connection.Link.SendAsync(_open, cancellation).ConfigureAwait(false);
+            await AnswerAsync(cancellation).ConfigureAwait(false);
+        }
+        catch (LinkLostException)
+        {
+            await OutageAsync(cancellation).ConfigureAwait(false);
+        }
+        catch (SessionGoneException)
+        {
+            _connection.ForgetSession();
+            await OutageAsync(cancellation).ConfigureAwait(false);
+        }
+        catch (RequestRefusedException e)
+        {
+            await RefusedAsync(e.Refused, cancellation).ConfigureAwait(false);
+        }
+    }
+
+    private ClientMessage StartRequest(int knownState)
+    {
+        Start start = new() { RequestId = ++_request, KnownState = (uint)knownState, MaxTokens = (uint)_maxTokens };
+        start.Tokens.Add(_sequence.Tokens.AsSpan(0, _text.Committed).ToArray().Select(static token => (uint)token));
+        start.EndTokens.Add(_endTokens.Select(static token => (uint)token));
+        return new ClientMessage { Start = start };
+    }
+
+    /// <summary>What to ask next: the tail or a fresh tree verified, or the server's own tokens.</summary>
+    private ClientMessage NextRequest()
+    {
+        uint verified = (uint)_sequence.Verified, root = (uint)_sequence.Tokens[_text.Committed - 1];
+        _figures.Calls++;
+        _sentTree = null;
+        if (_drafting is not null)
+        {
+            Verify verify = new() { RequestId = _request + 1, Verified = verified, Root = root };
+            if (!TryFillWithTail(verify))
+            {
+                FillWithTree(verify);
+            }
+
+            if (verify.Tokens.Count > 0)
+            {
+                _request++;
+                _figures.Drafted += verify.Tokens.Count;
+                return new ClientMessage { Verify = verify };
+            }
+        }
+
+        // Beyond the drafter's length the server writes the rest.
+        int count = _method == RemoteMethod.PerCall ? 1 : _maxTokens - _text.Committed;
+        return new ClientMessage { Write = new Write { RequestId = ++_request, Verified = verified, Root = root, MaxTokens = (uint)count } };
+    }
+
+    /// <summary>Sends the tail as a chain where it must be verified (it was given out) or promises more per millisecond than a fresh tree.</summary>
+    private bool TryFillWithTail(Verify verify)
+    {
+        if (_text.Tail == 0)
+        {
+            return false;
+        }
+
+        if (_text.Alone == 0 && !(_options.Adaptive && _planner.PrefersChain(_drafting!.Chain(_text.Committed, _text.Tail))))
+        {
+            _text.CutTail(0);
+            _drafting!.TailChanged();
+            return false;
+        }
+
+        int count = Math.Min(_text.Tail, DraftTree.MaxNodes - 1);
+        for (int i = 0; i < count; i++)
+        {
+            verify.Tokens.Add((uint)_sequence.Tokens[_text.Committed + i]);
+            verify.Parents.Add((uint)i);
+        }
+
+        return true;
+    }
+
+    private void FillWithTree(Verify verify)
+    {
+        if (_drafting!.Draft() is not DraftTree tree)
+        {
+            return;
+        }
+
+        // Improbable nodes are left out; a node's ancestors are at least as probable, so what stays is a tree.
+        double least = _options.Adaptive ? Math.Log(_planner.LeastProbability(_drafting.Seconds)) : double.NegativeInfinity;
+        Span<int> sent = stackalloc int[DraftTree.MaxNodes];
+        int count = 0;
+        for (int i = 1; i < tree.Count; i++)
+        {
+            if (i > 1 && tree.LogProbabilities[i] < least)
+            {
+                sent[i] = -1;
+                continue;
+            }
+
+            int parent = sent[tree.Parents[i]];
+            if (parent >= 0)
+            {
+                verify.Tokens.Add((uint)tree.Tokens[i]);
+                verify.Parents.Add((uint)parent);
+                sent[i] = ++count;
+            }
+            else
+            {
+                sent[i] = -1;
+            }
+        }
+
+        _sentTree = tree;
+    }
+
+    /// <summary>Waits for the open request's answer, drafting ahead meanwhile, and takes it in.</summary>
+    private async Task AnswerAsync(CancellationToken cancellation)
+    {
+        long sent = Stopwatch.GetTimestamp();
+        bool repeated = false;
+        while (true)
+        {
+            Task<ServerMessage> receiving = _connection.Link.ReceiveAsync(cancellation).AsTask();
+            DraftAhead(receiving);
+            long waiting = Stopwatch.GetTimestamp();
+            TimeSpan deadline = Deadline();
+            Task first = await Task.WhenAny(receiving, Task.Delay(repeated ? deadline : deadline / 2, cancellation)).ConfigureAwait(false);
+            _figures.WaitSeconds += Stopwatch.GetElapsedTime(waiting).TotalSeconds;
+            if (first != receiving)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                if (repeated)
+                {
+                    throw new LinkLostException($"no answer within {Stopwatch.GetElapsedTime(sent).TotalSeconds:0.#} s");
+                }
+
+                // Perhaps the request or its answer was lost: asking again does no harm.
+                repeated = true;
+                await _connection.Link.SendAsync(_open!, cancellation).ConfigureAwait(false);
+                first = await Task.WhenAny(receiving, Task.Delay(deadline, cancellation)).ConfigureAwait(false);
+                if (first != receiving)
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    throw new LinkLostException($"no answer within {Stopwatch.GetElapsedTime(sent).TotalSeconds:0.#} s");
+                }
+            }
+
+            if (TakeIn(await receiving.ConfigureAwait(false), sent, repeated))
+            {
+                return;
+            }
+        }
+    }
+
+    private TimeSpan Deadline()
+    {
+        // A prompt may take many passes: only the full deadline bounds it.
+        double milliseconds = _open!.BodyCase == ClientMessage.BodyOneofCase.Start ? double.MaxValue : Math.Max(1000, 10 * _planner.Answer);
+        return milliseconds < _options.AnswerDeadline.TotalMilliseconds ? TimeSpan.FromMilliseconds(milliseconds) : _options.AnswerDeadline;
+    }
+
+    /// <summary>Assumes the most likely tokens below the last one until the answer is there.</summary>
+    private void DraftAhead(Task answer)
+    {
+        if (_drafting is null || _open!.BodyCase != ClientMessage.BodyOneofCase.Verify || !_options.Adaptive)
+        {
+            return;
+        }
+
+        while (!answer.IsCompleted && _text.Tail < MaxAhead && _sequence.Count < _maxTokens && _drafting.TryNext(out TokenId token))
+        {
+            _text.Assume(token);
+            if (Array.IndexOf(_endTokens, token.Value) >= 0)
+            {
+                break;
+            }
+        }
+    }
+
+    /// <summary>Takes a message in; true where it completes the open request's answer.</summary>
+    private bool TakeIn(ServerMessage message, long sent, bool repeated)
+    {
+        switch (message.BodyCase)
+        {
+            case ServerMessage.BodyOneofCase.State when message.State.RequestId == _request && _open!.BodyCase == ClientMessage.BodyOneofCase.Start:
+                return TakeState(message.State);
+            case ServerMessage.BodyOneofCase.Result when message.Result.RequestId == _request:
+                return TakeResult(message.Result, sent, repeated);
+            case ServerMessage.BodyOneofCase.Refused when message.Refused.RequestId == _request:
+                throw new RequestRefusedException(message.Refused);
+            default:
+                // A late copy of an earlier answer.
+                return false;
+        }
+    }
+
+    private bool TakeState(State state)
+    {
+        int first = (int)state.First, count = (int)state.Count, expected = Math.Max(_figures.StateEnd, (int)_open!.Start.KnownState);
+        if (first == expected && first + count <= _text.Committed)
+        {
+            _drafting?.Receive(_connection.Encoding, first, count, state.Values.Span);
+            _figures.StateEnd = first + count;
+        }
+
+        return false;
+    }
+
+    private bool TakeResult(Result result, long sent, bool repeated)
+    {
+        int verified = (int)result.Verified, before = _sequence.Verified;
+        bool start = _open!.BodyCase == ClientMessage.BodyOneofCase.Start;
+        if (start && _drafting?.WantsState == true && _figures.StateEnd < verified && _open.Start.KnownState < verified)
+        {
+            // A repeated answer whose states were lost on the way: ask again.
+            throw new LinkLostException("part of an answer is missing");
+        }
+
+        if (!start && verified <= before)
+        {
+            return false;
+        }
+
+        Choose(result);
+        if (_chosen.Count == 0 || _text.Committed + _chosen.Count > _maxTokens || (!start && verified - before != Math.Max(1, _chosen.Count + (result.HasNext ? 0 : 1))))
+        {
+            throw new InputException($"server {_options.Server.Authority}: sent an answer that does not fit its request; client and server do not fit together");
+        }
+
+        _figures.Answer(result, start);
+        _rebuilds = 0;
+        _text.Commit(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_chosen));
+        if (!start && result.Values.Length > 0)
+        {
+            _drafting?.Receive(_connection.Encoding, before, verified - before, result.Values.Span);
+        }
+
+        _sequence.Verified = verified;
+        _drafting?.TailChanged();
+        if (!start && !repeated)
+        {
+            _planner.Answered(Stopwatch.GetElapsedTime(sent).TotalMilliseconds, result.QueueUs / 1000.0, result.PassUs / 1000.0, (int)result.PassRows, _chosen.Count, _sentTree is not null);
+        }
+
+        _figures.FirstToken(_connection.Bytes);
+        _finished = result.Finish switch { Finish.Stop => FinishReason.Stop, Finish.Length => FinishReason.Length, _ => null };
+        bool complete = _finished is not null || _open.BodyCase != ClientMessage.BodyOneofCase.Write || result.Last;
+        _open = complete ? null : _open;
+        return complete;
+    }
+
+    /// <summary>The tokens of an answer: what the request's accepted nodes carry, then the server's own.</summary>
+    private void Choose(Result result)
+    {
+        _chosen.Clear();
+        foreach (uint node in result.Accepted)
+        {
+            Verify? verify = _open!.Verify;
+            if (verify is null || node == 0 || node > verify.Tokens.Count)
+            {
+                throw new InputException($"server {_options.Server.Authority}: accepted node {node}, which was not sent; client and server do not fit together");
+            }
+
+            _chosen.Add((int)verify.Tokens[(int)node - 1]);
+        }
+
+        if (result.HasNext)
+        {
+            if (result.Next >= _model.Config.VocabularySize)
+            {
+                throw new InputException($"server {_options.Server.Authority}: sent token {result.Next}, expected 0 to {_model.Config.VocabularySize - 1}; client and server do not fit together");
+            }
+
+            _chosen.Add((int)result.Next);
+        }
+    }
+
+    /// <summary>A request refused in a session that goes on: wait where the server is busy, rebuild where the two disagree.</summary>
+    private async Task RefusedAsync(Refused refused, CancellationToken cancellation)
+    {
+        if (refused.Reason == Refusal.Busy)
+        {
+            await Task.Delay((int)Math.Clamp(refused.RetryMs, 10, 10_000), cancellation).ConfigureAwait(false);
+            return;
+        }
+
+        if (refused.Reason == Refusal.Model || ++_rebuilds > MaxRebuilds || _open?.BodyCase == ClientMessage.BodyOneofCase.Start)
+        {
+            throw new InputException($"server {_options.Server.Authority}: {refused.Message}");
+        }
+
+        _connection.ForgetSession();
+        await OutageAsync(cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>The link is cut: write on alone until it is back, then go on where both sides agree.</summary>
+    private async Task OutageAsync(CancellationToken cancellation)
+    {
+        Task<Reunion> reconnecting = Task.Run(() => _connection.ReconnectAsync(_options.GiveUpAfter, cancellation), CancellationToken.None);
+
+        // Not before the first token: without the target's state of the prompt a drafter only babbles.
+        if (_sequence.Verified > 0)
+        {
+            await WriteAloneAsync(reconnecting, cancellation).ConfigureAwait(false);
+        }
+
+        Reunion reunion;
+        try
+        {
+            reunion = await reconnecting.ConfigureAwait(false);
+        }
+        catch (LinkLostException e)
+        {
+            if (_text.Committed == _prompt.Length)
+            {
+                throw new InputException(e.Message, e);
+            }
+
+            // What was written alone stays unverified.
+            _finished = FinishReason.Length;
+            return;
+        }
+
+        _figures.Reconnected(rebuilt: reunion == Reunion.New);
+        Reconcile(reunion);
+    }
+
+    /// <summary>Gives out the tail and goes on drafting it until the server is back, the text ends or as much as allowed is written.</summary>
+    private async Task WriteAloneAsync(Task reconnecting, CancellationToken cancellation)
+    {
+        if (_drafting is null || _options.MaxUnverified == 0)
+        {
+            return;
+        }
+
+        // A stream that is back within a blink needs no text without it.
+        await Task.WhenAny(reconnecting, Task.Delay(_options.WriteAloneAfter, cancellation)).ConfigureAwait(false);
+        if (!reconnecting.IsCompleted)
+        {
+            _text.CutTail(_options.MaxUnverified);
+            _drafting.TailChanged();
+            _text.GiveOutTail();
+        }
+
+        while (!reconnecting.IsCompleted && !cancellation.IsCancellationRequested && _text.Alone < _options.MaxUnverified && !TailEnds() && _drafting.TryNext(out TokenId token))
+        {
+            _text.Assume(token);
+            _text.GiveOutTail();
+        }
+    }
+
+    /// <summary>Whether the text written alone has come to an end.</summary>
+    private bool TailEnds() => _sequence.Count >= _maxTokens || (_text.Alone > 0 && Array.IndexOf(_endTokens, _sequence.Tokens[_text.GivenOut - 1]) >= 0);
+
+    /// <summary>Chooses the request that brings both sides together again.</summary>
+    private void Reconcile(Reunion reunion)
+    {
+        bool keep = _options.OnReconnect == OnReconnect.Keep && _text.Alone > 0;
+        if (keep)
+        {
+            bool ends = TailEnds();
+            _text.KeepTail();
+            if (ends)
+            {
+                _finished = _sequence.Count >= _maxTokens ? FinishReason.Length : FinishReason.Stop;
+                return;
+            }
+        }
+
+        if (reunion == Reunion.New || keep)
+        {
+            // A new session counts from 1; one that goes on, from its last answer.
+            _request = reunion == Reunion.New ? 0 : _connection.LastAnswered;
+            _figures.StateEnd = 0;
+            _drafting?.TailChanged();
+            _open = StartRequest(_drafting is null ? 0 : _sequence.Verified);
+        }
+
+        // Otherwise the open request is sent again: answered already, its answer comes again.
+    }
+}
