@@ -21,7 +21,7 @@ internal sealed class RemoteFigures(int promptTokens)
     /// <summary>Seconds of waiting.</summary>
     public double WaitSeconds { get; set; }
 
-    /// <summary>Where the states received so far end, within one Start.</summary>
+    /// <summary>Where the states received with prompts end: they stay valid, whatever session they came from.</summary>
     public int StateEnd { get; set; }
 
     public void Answer(Result result, bool start)

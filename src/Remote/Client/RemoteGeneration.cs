@@ -307,10 +307,12 @@ internal sealed class RemoteGeneration : IAsyncDisposable
 
     private bool TakeState(State state)
     {
-        int first = (int)state.First, count = (int)state.Count, expected = Math.Max(_figures.StateEnd, (int)_open!.Start.KnownState);
-        if (first == expected && first + count <= _text.Committed)
+        int first = (int)state.First, count = (int)state.Count, wanted = Math.Max(_figures.StateEnd, (int)_open!.Start.KnownState);
+        if (first <= wanted && wanted < first + count && first + count <= _text.Committed)
         {
-            _drafting?.Receive(_connection.Encoding, first, count, state.Values.Span);
+            // Of a repeated answer the beginning may be here already; every token takes as many bytes.
+            int skip = wanted - first;
+            _drafting?.Receive(_connection.Encoding, wanted, count - skip, state.Values.Span[(skip * (state.Values.Length / count))..]);
             _figures.StateEnd = first + count;
         }
 
@@ -321,7 +323,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
     {
         int verified = (int)result.Verified, before = _sequence.Verified;
         bool start = _open!.BodyCase == ClientMessage.BodyOneofCase.Start;
-        if (start && _drafting?.WantsState == true && _figures.StateEnd < verified && _open.Start.KnownState < verified)
+        if (start && _drafting?.WantsState == true && Math.Max(_figures.StateEnd, (int)_open.Start.KnownState) < verified)
         {
             // A repeated answer whose states were lost on the way: ask again.
             throw new LinkLostException("part of an answer is missing");
@@ -333,7 +335,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         }
 
         Choose(result);
-        if (_chosen.Count == 0 || _text.Committed + _chosen.Count > _maxTokens || (!start && verified - before != Math.Max(1, _chosen.Count + (result.HasNext ? 0 : 1))))
+        if (_chosen.Count == 0 || _text.Committed + _chosen.Count > _maxTokens || verified != (start ? _text.Committed : before + _chosen.Count + (result.HasNext ? 0 : 1)))
         {
             throw new InputException($"server {_options.Server.Authority}: sent an answer that does not fit its request; client and server do not fit together");
         }
@@ -482,9 +484,8 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         {
             // A new session counts from 1; one that goes on, from its last answer.
             _request = reunion == Reunion.New ? 0 : _connection.LastAnswered;
-            _figures.StateEnd = 0;
             _drafting?.TailChanged();
-            _open = StartRequest(_drafting is null ? 0 : _sequence.Verified);
+            _open = StartRequest(Math.Max(_figures.StateEnd, _sequence.Verified));
         }
 
         // Otherwise the open request is sent again: answered already, its answer comes again.

@@ -1,4 +1,5 @@
 using System.Text;
+using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Models;
 

@@ -97,7 +97,7 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
     public ChannelWriter<ServerMessage>? Outbox => _outbox?.Writer;
 
     /// <summary>Answers that the stream has not taken yet.</summary>
-    public int Unread => _outbox?.Count ?? 0;
+    public int Unread => _outbox?.Reader.Count ?? 0;
 
     /// <summary>Counts streams, so that an old one does not detach its successor.</summary>
     public int Attachment { get; private set; }
