@@ -11,6 +11,8 @@ internal sealed class DrafterArguments
     /// <summary>Plain decoding.</summary>
     private const string None = "none";
 
+    private readonly ModelArguments _model;
+    private readonly bool _required;
     private readonly Option<string?> _drafter;
     private readonly Option<string?> _tree = new("--tree") { Description = $"Draft tree as depth (2..32), breadth (1..32) and total tokens (1..63), or off; {TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens} by default.", HelpName = "D,B,T" };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter whose config does not say: the last N target layers run on drafted tokens too.", low: 0);
@@ -22,18 +24,27 @@ internal sealed class DrafterArguments
     };
 
     /// <summary>Creates the options; a command that compares needs a drafter.</summary>
-    public DrafterArguments(bool required) => _drafter = new Option<string?>("--drafter")
+    /// <param name="model">The target: the embedded one brings its drafter.</param>
+    /// <param name="required">Whether plain decoding is no choice.</param>
+    public DrafterArguments(ModelArguments model, bool required)
     {
-        Description = required ? "Drafter: a checkpoint (MoA, EAGLE-2, small Llama) or lookup (no weights)." : "Drafter: a checkpoint (MoA, EAGLE-2, small Llama), lookup (no weights) or none (the default).",
-        HelpName = "PATH|lookup|none",
-        Required = required,
-    };
+        (_model, _required) = (model, required);
+        _drafter = new Option<string?>("--drafter")
+        {
+            Description = $"Drafter: a checkpoint (MoA, EAGLE-2, small Llama){(required ? " or lookup (no weights)" : ", lookup (no weights) or none (the default)")}; the embedded target's own where no --model is given.",
+            HelpName = required ? "PATH|lookup" : "PATH|lookup|none",
+        };
+    }
 
     /// <summary>The options, in the order of the help.</summary>
     public IEnumerable<Option> All => [_drafter, _tree, _tli, _until, _eagleMask];
 
-    /// <summary>Path or kind as given.</summary>
-    public string Name(ParseResult result) => Filled.In("--drafter", result.GetValue(_drafter) ?? None);
+    /// <summary>Path or kind as given, or what stands in.</summary>
+    /// <exception cref="UsageException">The command needs a drafter and none is named for the target that is.</exception>
+    public string Name(ParseResult result) => result.GetValue(_drafter) is string name ? Filled.In("--drafter", name)
+        : !_model.IsGiven(result) ? EmbeddedModels.Find().Drafter
+        : !_required ? None
+        : throw new UsageException("Give a drafter with --drafter.");
 
     /// <summary>Whether anything drafts.</summary>
     public bool IsGiven(ParseResult result) => Name(result) is not None;

@@ -16,7 +16,7 @@ internal sealed class ModelArguments
         ["512"] = SimdWidth.Bits512,
     };
 
-    private readonly Option<string> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file.", HelpName = "PATH", Required = true };
+    private readonly Option<string?> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file; the embedded one by default.", HelpName = "PATH" };
     private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use (the default).", low: 0);
     private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto (the default), scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
     private readonly Option<string?> _arithmetic = new("--arithmetic")
@@ -30,8 +30,11 @@ internal sealed class ModelArguments
     /// <summary>The options, in the order of the help.</summary>
     public IEnumerable<Option> All => [_model, _threads, _width, _arithmetic, _context];
 
-    /// <summary>The path as given.</summary>
-    public string Path(ParseResult result) => result.GetRequiredValue(_model);
+    /// <summary>Whether a target is named.</summary>
+    public bool IsGiven(ParseResult result) => result.GetValue(_model) is not null;
+
+    /// <summary>The path as given, or the embedded target's.</summary>
+    public string Path(ParseResult result) => result.GetValue(_model) ?? EmbeddedModels.Find().Target;
 
     /// <summary>Reads how the model is to be run.</summary>
     public EngineOptions Engine(ParseResult result) => new()

@@ -6,12 +6,15 @@ using LowLevelSpec.Engine.Drafting;
 namespace LowLevelSpec.Cli.Options;
 
 /// <summary>Everything that generate, chat and compare share: target, drafter, sampling and ends.</summary>
-internal sealed class RunArguments(bool drafterRequired)
+internal sealed class RunArguments
 {
     private readonly ModelArguments _model = new();
-    private readonly DrafterArguments _drafter = new(drafterRequired);
+    private readonly DrafterArguments _drafter;
     private readonly SamplingArguments _sampling = new();
     private readonly EndArguments _ends = new();
+
+    /// <summary>Creates the options; a command that compares needs a drafter.</summary>
+    public RunArguments(bool drafterRequired) => _drafter = new DrafterArguments(_model, drafterRequired);
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
@@ -22,10 +25,10 @@ internal sealed class RunArguments(bool drafterRequired)
         }
     }
 
-    /// <summary>Path of the target as given.</summary>
+    /// <summary>Path of the target, as given or the embedded one's.</summary>
     public string ModelPath(ParseResult result) => _model.Path(result);
 
-    /// <summary>Path or kind of the drafter as given.</summary>
+    /// <summary>Path or kind of the drafter, as given or what stands in.</summary>
     public string DrafterName(ParseResult result) => _drafter.Name(result);
 
     /// <summary>Whether anything drafts.</summary>
