@@ -55,6 +55,7 @@ internal static class CliApp
         new MakeTinyCommand(console),
         new DistillCommand(console),
         new TrainCommand(console),
+        new ServeCommand(console),
     };
 
     private static int Guard(CliConsole console, ParseResult parsed, Func<int> run)

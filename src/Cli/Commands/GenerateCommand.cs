@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LowLevelSpec.Cli.Options;
 using LowLevelSpec.Cli.Output;
+using LowLevelSpec.Cli.Remote;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
@@ -13,6 +14,7 @@ internal sealed class GenerateCommand : Command
     private readonly CliConsole _console;
     private readonly RunArguments _run = new(drafterRequired: false);
     private readonly PromptArguments _prompt = new();
+    private readonly RemoteArguments _remote = new();
     private readonly JsonArguments _json = new();
     private readonly Option<bool> _colour = new("--color") { Description = "On a terminal: accepted draft tokens in one colour, the target's own in another." };
 
@@ -22,6 +24,7 @@ internal sealed class GenerateCommand : Command
         _console = console;
         _prompt.AddTo(this);
         _run.AddTo(this);
+        _remote.AddTo(this);
         _json.AddTo(this);
         Add(_colour);
         SetAction((result, _) => RunAsync(result));
@@ -30,6 +33,11 @@ internal sealed class GenerateCommand : Command
     private async Task<int> RunAsync(ParseResult result)
     {
         GenerationRequest request = _prompt.Fill(_run.Request(result), result, _console.In);
+        if (_remote.IsGiven(result))
+        {
+            return await new RemoteRun(_console, _run, _remote, _json).GenerateAsync(result, request).ConfigureAwait(false);
+        }
+
         using JsonTarget? file = JsonTarget.Open(_json.File(result), _run.Inputs(result));
         using LanguageModel model = _run.OpenModel(result);
         using Drafter? drafter = _run.OpenDrafter(result, model);

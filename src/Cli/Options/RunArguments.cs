@@ -2,6 +2,7 @@ using System.CommandLine;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Remote.Client;
 
 namespace LowLevelSpec.Cli.Options;
 
@@ -47,6 +48,10 @@ internal sealed class RunArguments
 
     /// <summary>Opens the target.</summary>
     public LanguageModel OpenModel(ParseResult result) => _model.Open(result);
+
+    /// <summary>Opens what a remote client holds: the target's embeddings and head, and the drafter where it <paramref name="drafts"/>.</summary>
+    public ClientModel OpenClient(ParseResult result, bool drafts) =>
+        ClientModel.Open(Filled.In("--model", ModelPath(result)), drafts ? DrafterName(result) : null, _model.Engine(result), _drafter.Options(result));
 
     /// <summary>Opens the drafter; null for plain decoding.</summary>
     public Drafter? OpenDrafter(ParseResult result, LanguageModel model) => _drafter.Open(result, model);

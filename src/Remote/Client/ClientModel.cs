@@ -98,7 +98,7 @@ public sealed class ClientModel : IDisposable
             : prompt.Length >= ContextLength ? $"the prompt has {prompt.Length} tokens and the context {ContextLength}: shorten the prompt to leave room for at least one new token"
             : request.Sampling.Temperature != 0 || request.Sampling.HasPenalties ? "remote decoding is greedy: leave temperature and penalties at their defaults, or run the target locally"
             : request.StopStrings.Count > 0 ? "remote decoding ends at tokens: use stop tokens instead of stop strings, or run the target locally"
-            : method == RemoteMethod.Speculative && Drafter is null ? "speculation needs a drafter: give one, or ask for a vanilla method"
+            : method is RemoteMethod.Speculative or RemoteMethod.DrafterOnly && Drafter is null ? "drafting needs a drafter: give one, or ask for a vanilla method"
             : null;
         request.Tree?.Validate();
         foreach (int token in request.StopTokens)

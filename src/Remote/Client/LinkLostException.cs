@@ -7,10 +7,10 @@ namespace LowLevelSpec.Remote.Client;
 internal sealed class LinkLostException(string message, Exception? inner = null) : Exception(message, inner)
 {
     /// <summary>What a failed call means: a refusal by the server is final and for the user, everything else is the link's.</summary>
-    public static Exception From(RpcException e, Uri server) => e.StatusCode switch
+    public static Exception From(RpcException e, string server) => e.StatusCode switch
     {
         StatusCode.InvalidArgument or StatusCode.FailedPrecondition or StatusCode.Unauthenticated or StatusCode.PermissionDenied or StatusCode.ResourceExhausted or StatusCode.Unimplemented
-            => new InputException($"server {server.Authority}: {e.Status.Detail}", e),
+            => new InputException($"server {server}: {e.Status.Detail}", e),
         StatusCode.NotFound => new SessionGoneException(e.Status.Detail),
         _ => new LinkLostException(e.Status.Detail, e),
     };

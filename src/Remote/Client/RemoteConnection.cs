@@ -35,7 +35,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
     public RemoteConnection(ClientModel model, RemoteOptions options, Drafting drafting)
     {
         (_model, _options, _drafting) = (model, options, drafting);
-        if (options.Server.Scheme is not ("http" or "https"))
+        if (options.Server is not { Scheme: "http" or "https" })
         {
             throw new InputException($"server address: found '{options.Server}', expected http://host:port or https://host:port");
         }
@@ -103,7 +103,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
-            throw new LinkLostException($"server {_options.Server.Authority} can't be reached ({last?.Message ?? "no answer"}): check address and network", e);
+            throw new LinkLostException($"server {_options.Authority} can't be reached ({last?.Message ?? "no answer"}): check address and network", e);
         }
     }
 
@@ -168,5 +168,5 @@ internal sealed class RemoteConnection : IAsyncDisposable
     }
 
     private InputException Strange(ServerMessage answer) =>
-        new($"server {_options.Server.Authority}: answered {answer.BodyCase} to the first message; client and server do not fit together");
+        new($"server {_options.Authority}: answered {answer.BodyCase} to the first message; client and server do not fit together");
 }

@@ -22,7 +22,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
     private readonly ClientModel _model;
     private readonly RemoteOptions _options;
     private readonly RemoteMethod _method;
-    private readonly RemoteConnection _connection;
+    private readonly RemoteConnection? _maybeConnection;
     private readonly SequenceState _sequence;
     private readonly RemoteText _text;
     private readonly RemoteDrafting? _drafting;
@@ -47,11 +47,14 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         _sequence = new SequenceState(tokens, cache: null) { Count = prompt.Length };
         _text = new RemoteText(_sequence, prompt.Length, model.Tokenizer, emit);
         _figures = new RemoteFigures(prompt.Length);
-        bool drafts = method == RemoteMethod.Speculative;
-        _connection = new RemoteConnection(model, options, drafts ? model.Drafting : Drafting.None);
+        bool drafts = method is RemoteMethod.Speculative or RemoteMethod.DrafterOnly;
+        _maybeConnection = method == RemoteMethod.DrafterOnly ? null : new RemoteConnection(model, options, drafts ? model.Drafting : Drafting.None);
         TreeSettings tree = request.Tree ?? TreeSettings.Default;
         _drafting = drafts ? new RemoteDrafting(model, _sequence, tree, _maxTokens, options.Adaptive ? _planner : null) : null;
     }
+
+    /// <summary>The connection, which every method but the drafter's own has.</summary>
+    private RemoteConnection Connection => _maybeConnection!;
 
     /// <summary>Runs to the end.</summary>
     /// <exception cref="InputException">The server can't be reached at the start or refuses; the message says why.</exception>
@@ -59,14 +62,21 @@ internal sealed class RemoteGeneration : IAsyncDisposable
     {
         try
         {
-            await FirstConnectAsync(cancellation).ConfigureAwait(false);
-            while (_finished is null)
+            if (_method == RemoteMethod.DrafterOnly)
             {
-                cancellation.ThrowIfCancellationRequested();
-                await RoundAsync(cancellation).ConfigureAwait(false);
+                WriteWithoutServer(cancellation);
             }
+            else
+            {
+                await FirstConnectAsync(cancellation).ConfigureAwait(false);
+                while (_finished is null)
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    await RoundAsync(cancellation).ConfigureAwait(false);
+                }
 
-            await _connection.CloseAsync().ConfigureAwait(false);
+                await Connection.CloseAsync().ConfigureAwait(false);
+            }
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
@@ -76,27 +86,44 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         _text.Finish();
         int[] output = _sequence.Tokens.AsSpan(_prompt.Length, _text.GivenOut - _prompt.Length).ToArray();
         int verified = _text.Committed - _prompt.Length - _text.Kept;
-        return new RemoteResult(_prompt, output, verified, _text.Text, _finished!.Value, _figures.Statistics(output.Length, _text, _drafting, _planner, _connection.Bytes));
+        return new RemoteResult(_prompt, output, verified, _text.Text, _finished!.Value, _figures.Statistics(output.Length, _text, _drafting, _planner, _maybeConnection?.Bytes ?? new ByteCounter()));
     }
 
     public async ValueTask DisposeAsync()
     {
-        await _connection.DisposeAsync().ConfigureAwait(false);
+        if (_maybeConnection is not null)
+        {
+            await _maybeConnection.DisposeAsync().ConfigureAwait(false);
+        }
+
         _drafting?.Dispose();
+    }
+
+    /// <summary>The drafter alone, from the prompt to the end.</summary>
+    private void WriteWithoutServer(CancellationToken cancellation)
+    {
+        while (!TailEnds() && _drafting!.TryNext(out TokenId token))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            _text.Assume(token);
+            _text.GiveOutTail();
+        }
+
+        _finished = _sequence.Count < _maxTokens && TailEnds() ? FinishReason.Stop : FinishReason.Length;
     }
 
     private async Task FirstConnectAsync(CancellationToken cancellation)
     {
         try
         {
-            await _connection.ReconnectAsync(_options.ConnectTimeout, cancellation).ConfigureAwait(false);
+            await Connection.ReconnectAsync(_options.ConnectTimeout, cancellation).ConfigureAwait(false);
         }
         catch (LinkLostException e)
         {
             throw new InputException(e.Message, e);
         }
 
-        _maxTokens = (int)Math.Min((uint)_maxTokens, _connection.Limits.MaxTokens);
+        _maxTokens = (int)Math.Min((uint)_maxTokens, Connection.Limits.MaxTokens);
         if (_prompt.Length >= _maxTokens)
         {
             throw new InputException($"the prompt has {_prompt.Length} tokens and the server allows {_maxTokens} in all: shorten the prompt to leave room for at least one new token");
@@ -111,7 +138,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         try
         {
             _open ??= NextRequest();
-            await _connection.Link.SendAsync(_open, cancellation).ConfigureAwait(false);
+            await Connection.Link.SendAsync(_open, cancellation).ConfigureAwait(false);
             await AnswerAsync(cancellation).ConfigureAwait(false);
         }
         catch (LinkLostException)
@@ -120,7 +147,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         }
         catch (SessionGoneException)
         {
-            _connection.ForgetSession();
+            Connection.ForgetSession();
             await OutageAsync(cancellation).ConfigureAwait(false);
         }
         catch (RequestRefusedException e)
@@ -231,7 +258,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         bool repeated = false;
         while (true)
         {
-            Task<ServerMessage> receiving = _connection.Link.ReceiveAsync(cancellation).AsTask();
+            Task<ServerMessage> receiving = Connection.Link.ReceiveAsync(cancellation).AsTask();
             DraftAhead(receiving);
             long waiting = Stopwatch.GetTimestamp();
             TimeSpan deadline = Deadline();
@@ -247,7 +274,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
 
                 // Perhaps the request or its answer was lost: asking again does no harm.
                 repeated = true;
-                await _connection.Link.SendAsync(_open!, cancellation).ConfigureAwait(false);
+                await Connection.Link.SendAsync(_open!, cancellation).ConfigureAwait(false);
                 first = await Task.WhenAny(receiving, Task.Delay(deadline, cancellation)).ConfigureAwait(false);
                 if (first != receiving)
                 {
@@ -312,7 +339,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         {
             // Of a repeated answer the beginning may be here already; every token takes as many bytes.
             int skip = wanted - first;
-            _drafting?.Receive(_connection.Encoding, wanted, count - skip, state.Values.Span[(skip * (state.Values.Length / count))..]);
+            _drafting?.Receive(Connection.Encoding, wanted, count - skip, state.Values.Span[(skip * (state.Values.Length / count))..]);
             _figures.StateEnd = first + count;
         }
 
@@ -337,7 +364,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         Choose(result);
         if (_chosen.Count == 0 || _text.Committed + _chosen.Count > _maxTokens || verified != (start ? _text.Committed : before + _chosen.Count + (result.HasNext ? 0 : 1)))
         {
-            throw new InputException($"server {_options.Server.Authority}: sent an answer that does not fit its request; client and server do not fit together");
+            throw new InputException($"server {_options.Authority}: sent an answer that does not fit its request; client and server do not fit together");
         }
 
         _figures.Answer(result, start);
@@ -345,7 +372,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         _text.Commit(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_chosen));
         if (!start && result.Values.Length > 0)
         {
-            _drafting?.Receive(_connection.Encoding, before, verified - before, result.Values.Span);
+            _drafting?.Receive(Connection.Encoding, before, verified - before, result.Values.Span);
         }
 
         _sequence.Verified = verified;
@@ -355,7 +382,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
             _planner.Answered(Stopwatch.GetElapsedTime(sent).TotalMilliseconds, result.QueueUs / 1000.0, result.PassUs / 1000.0, (int)result.PassRows, _chosen.Count, _sentTree is not null);
         }
 
-        _figures.FirstToken(_connection.Bytes);
+        _figures.FirstToken(Connection.Bytes);
         _finished = result.Finish switch { Finish.Stop => FinishReason.Stop, Finish.Length => FinishReason.Length, _ => null };
         bool complete = _finished is not null || _open.BodyCase != ClientMessage.BodyOneofCase.Write || result.Last;
         _open = complete ? null : _open;
@@ -371,7 +398,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
             Verify? verify = _open!.Verify;
             if (verify is null || node == 0 || node > verify.Tokens.Count)
             {
-                throw new InputException($"server {_options.Server.Authority}: accepted node {node}, which was not sent; client and server do not fit together");
+                throw new InputException($"server {_options.Authority}: accepted node {node}, which was not sent; client and server do not fit together");
             }
 
             _chosen.Add((int)verify.Tokens[(int)node - 1]);
@@ -381,7 +408,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         {
             if (result.Next >= _model.Config.VocabularySize)
             {
-                throw new InputException($"server {_options.Server.Authority}: sent token {result.Next}, expected 0 to {_model.Config.VocabularySize - 1}; client and server do not fit together");
+                throw new InputException($"server {_options.Authority}: sent token {result.Next}, expected 0 to {_model.Config.VocabularySize - 1}; client and server do not fit together");
             }
 
             _chosen.Add((int)result.Next);
@@ -399,17 +426,17 @@ internal sealed class RemoteGeneration : IAsyncDisposable
 
         if (refused.Reason == Refusal.Model || ++_rebuilds > MaxRebuilds || _open?.BodyCase == ClientMessage.BodyOneofCase.Start)
         {
-            throw new InputException($"server {_options.Server.Authority}: {refused.Message}");
+            throw new InputException($"server {_options.Authority}: {refused.Message}");
         }
 
-        _connection.ForgetSession();
+        Connection.ForgetSession();
         await OutageAsync(cancellation).ConfigureAwait(false);
     }
 
     /// <summary>The link is cut: write on alone until it is back, then go on where both sides agree.</summary>
     private async Task OutageAsync(CancellationToken cancellation)
     {
-        Task<Reunion> reconnecting = Task.Run(() => _connection.ReconnectAsync(_options.GiveUpAfter, cancellation), CancellationToken.None);
+        Task<Reunion> reconnecting = Task.Run(() => Connection.ReconnectAsync(_options.GiveUpAfter, cancellation), CancellationToken.None);
 
         // Not before the first token: without the target's state of the prompt a drafter only babbles.
         if (_sequence.Verified > 0)
@@ -483,7 +510,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         if (reunion == Reunion.New || keep)
         {
             // A new session counts from 1; one that goes on, from its last answer.
-            _request = reunion == Reunion.New ? 0 : _connection.LastAnswered;
+            _request = reunion == Reunion.New ? 0 : Connection.LastAnswered;
             _drafting?.TailChanged();
             _open = StartRequest(Math.Max(_figures.StateEnd, _sequence.Verified));
         }

@@ -36,13 +36,16 @@ public enum RemoteMethod
 
     /// <summary>One call for the whole answer; the server streams tokens as it decodes plainly.</summary>
     Streamed,
+
+    /// <summary>No server: the drafter writes alone, every token unverified.</summary>
+    DrafterOnly,
 }
 
 /// <summary>How a client reaches its server.</summary>
 public sealed record RemoteOptions
 {
-    /// <summary>"http://host:port" (no TLS) or "https://host:port".</summary>
-    public required Uri Server { get; init; }
+    /// <summary>"http://host:port" (no TLS) or "https://host:port"; null only where the drafter writes alone.</summary>
+    public Uri? Server { get; init; }
 
     /// <summary>Sent with every call; null = none.</summary>
     public string? ApiKey { get; init; }
@@ -82,6 +85,9 @@ public sealed record RemoteOptions
 
     /// <summary>Whether depth follows confidence, round trip and pass time; otherwise every tree has the request's full shape.</summary>
     public bool Adaptive { get; init; } = true;
+
+    /// <summary>Host and port, for messages.</summary>
+    internal string Authority => Server?.Authority ?? "none";
 
     /// <summary>Tests: asked before each message is sent; true loses it.</summary>
     internal Func<ClientMessage, bool>? Faults { get; init; }

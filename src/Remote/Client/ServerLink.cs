@@ -58,7 +58,7 @@ internal sealed class ServerLink : IAsyncDisposable
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
             await link.DisposeAsync().ConfigureAwait(false);
-            throw new LinkLostException($"server {options.Server.Authority}: no answer within {options.ConnectTimeout.TotalSeconds:0.#} s", e);
+            throw new LinkLostException($"server {options.Authority}: no answer within {options.ConnectTimeout.TotalSeconds:0.#} s", e);
         }
         catch
         {
@@ -151,7 +151,7 @@ internal sealed class ServerLink : IAsyncDisposable
         }
         catch (RpcException e)
         {
-            end = LinkLostException.From(e, _options.Server);
+            end = LinkLostException.From(e, _options.Authority);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException or InvalidOperationException or ObjectDisposedException)
         {
