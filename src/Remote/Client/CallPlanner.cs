@@ -64,7 +64,7 @@ internal sealed class CallPlanner
     }
 
     /// <summary>Least probability of a node that pays for its row in the pass.</summary>
-    public double LeastProbability(double draftMs) => Math.Min(0.5, _perRow * _treeTokens / Math.Max(1, Answer + draftMs));
+    public double LeastProbability => Math.Min(0.5, _perRow * _treeTokens / Math.Max(1, Answer + Draft));
 
     /// <summary>Whether a chain of drafted tokens at hand is worth a call now, rather than drafting a tree first.</summary>
     /// <param name="logProbabilities">Of each token of the chain, given those before it.</param>

@@ -70,9 +70,6 @@ internal sealed class RemoteConnection : IAsyncDisposable
     /// <summary>What the server allows.</summary>
     public Limits Limits { get; private set; } = new();
 
-    /// <summary>The last request that the server has answered, as it said on the last resumption.</summary>
-    public ulong LastAnswered { get; private set; }
-
     /// <summary>The present stream.</summary>
     /// <exception cref="LinkLostException">There is none.</exception>
     public ServerLink Link => _link ?? throw new LinkLostException("there is no stream to the server");
@@ -144,8 +141,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
             {
                 ClientMessage resume = new() { Resume = new Resume { ProtocolVersion = ProtocolVersion.Current, ResumeToken = _resumeToken } };
                 (_link, ServerMessage back) = await ServerLink.ConnectAsync(_client, _options, resume, Bytes, cancellation).ConfigureAwait(false);
-                LastAnswered = back.Resumed?.LastRequestId ?? throw Strange(back);
-                return Reunion.Resumed;
+                return back.Resumed is not null ? Reunion.Resumed : throw Strange(back);
             }
             catch (SessionGoneException)
             {
@@ -163,7 +159,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
         open.Encodings.Add(_options.Encodings.Select(static encoding => (Encoding)encoding));
         (_link, ServerMessage answer) = await ServerLink.ConnectAsync(_client, _options, new ClientMessage { Open = open }, Bytes, cancellation).ConfigureAwait(false);
         Opened opened = answer.Opened ?? throw Strange(answer);
-        (_resumeToken, Encoding, Limits, LastAnswered) = (opened.ResumeToken, opened.Encoding, opened.Limits, 0);
+        (_resumeToken, Encoding, Limits) = (opened.ResumeToken, opened.Encoding, opened.Limits);
         return Reunion.New;
     }
 

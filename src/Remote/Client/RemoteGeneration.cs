@@ -11,7 +11,7 @@ namespace LowLevelSpec.Remote.Client;
 /// One generation: draft, call, draft ahead while the call is in flight, take in the answer. When the link is cut it writes on alone, reconnects, resumes or
 /// rebuilds, and reconciles. Requests are numbered; one is open at a time, and after a lost stream the same one is sent again, so nothing is lost or done twice.
 /// </summary>
-internal sealed class RemoteGeneration : IAsyncDisposable
+internal sealed partial class RemoteGeneration : IAsyncDisposable
 {
     /// <summary>Tokens drafted ahead of an answer at most: beyond, hardly any survive.</summary>
     private const int MaxAhead = 24;
@@ -97,19 +97,6 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         }
 
         _drafting?.Dispose();
-    }
-
-    /// <summary>The drafter alone, from the prompt to the end.</summary>
-    private void WriteWithoutServer(CancellationToken cancellation)
-    {
-        while (!TailEnds() && _drafting!.TryNext(out TokenId token))
-        {
-            cancellation.ThrowIfCancellationRequested();
-            _text.Assume(token);
-            _text.GiveOutTail();
-        }
-
-        _finished = _sequence.Count < _maxTokens && TailEnds() ? FinishReason.Stop : FinishReason.Length;
     }
 
     private async Task FirstConnectAsync(CancellationToken cancellation)
@@ -224,7 +211,7 @@ internal sealed class RemoteGeneration : IAsyncDisposable
         }
 
         // Improbable nodes are left out; a node's ancestors are at least as probable, so what stays is a tree.
-        double least = _options.Adaptive ? Math.Log(_planner.LeastProbability(_drafting.Seconds)) : double.NegativeInfinity;
+        double least = _options.Adaptive ? Math.Log(_planner.LeastProbability) : double.NegativeInfinity;
         Span<int> sent = stackalloc int[DraftTree.MaxNodes];
         int count = 0;
         for (int i = 1; i < tree.Count; i++)
@@ -305,13 +292,9 @@ internal sealed class RemoteGeneration : IAsyncDisposable
             return;
         }
 
-        while (!answer.IsCompleted && _text.Tail < MaxAhead && _sequence.Count < _maxTokens && _drafting.TryNext(out TokenId token))
+        while (!answer.IsCompleted && _text.Tail < MaxAhead && !TailEnds() && _drafting.TryNext(out TokenId token))
         {
             _text.Assume(token);
-            if (Array.IndexOf(_endTokens, token.Value) >= 0)
-            {
-                break;
-            }
         }
     }
 
@@ -413,108 +396,5 @@ internal sealed class RemoteGeneration : IAsyncDisposable
 
             _chosen.Add((int)result.Next);
         }
-    }
-
-    /// <summary>A request refused in a session that goes on: wait where the server is busy, rebuild where the two disagree.</summary>
-    private async Task RefusedAsync(Refused refused, CancellationToken cancellation)
-    {
-        if (refused.Reason == Refusal.Busy)
-        {
-            await Task.Delay((int)Math.Clamp(refused.RetryMs, 10, 10_000), cancellation).ConfigureAwait(false);
-            return;
-        }
-
-        if (refused.Reason == Refusal.Model || ++_rebuilds > MaxRebuilds || _open?.BodyCase == ClientMessage.BodyOneofCase.Start)
-        {
-            throw new InputException($"server {_options.Authority}: {refused.Message}");
-        }
-
-        Connection.ForgetSession();
-        await OutageAsync(cancellation).ConfigureAwait(false);
-    }
-
-    /// <summary>The link is cut: write on alone until it is back, then go on where both sides agree.</summary>
-    private async Task OutageAsync(CancellationToken cancellation)
-    {
-        Task<Reunion> reconnecting = Task.Run(() => Connection.ReconnectAsync(_options.GiveUpAfter, cancellation), CancellationToken.None);
-
-        // Not before the first token: without the target's state of the prompt a drafter only babbles.
-        if (_sequence.Verified > 0)
-        {
-            await WriteAloneAsync(reconnecting, cancellation).ConfigureAwait(false);
-        }
-
-        Reunion reunion;
-        try
-        {
-            reunion = await reconnecting.ConfigureAwait(false);
-        }
-        catch (LinkLostException e)
-        {
-            if (_text.Committed == _prompt.Length)
-            {
-                throw new InputException(e.Message, e);
-            }
-
-            // What was written alone stays unverified.
-            _finished = FinishReason.Length;
-            return;
-        }
-
-        _figures.Reconnected(rebuilt: reunion == Reunion.New);
-        Reconcile(reunion);
-    }
-
-    /// <summary>Gives out the tail and goes on drafting it until the server is back, the text ends or as much as allowed is written.</summary>
-    private async Task WriteAloneAsync(Task reconnecting, CancellationToken cancellation)
-    {
-        if (_drafting is null || _options.MaxUnverified == 0)
-        {
-            return;
-        }
-
-        // A stream that is back within a blink needs no text without it.
-        await Task.WhenAny(reconnecting, Task.Delay(_options.WriteAloneAfter, cancellation)).ConfigureAwait(false);
-        if (!reconnecting.IsCompleted)
-        {
-            _text.CutTail(_options.MaxUnverified);
-            _drafting.TailChanged();
-            _text.GiveOutTail();
-        }
-
-        while (!reconnecting.IsCompleted && !cancellation.IsCancellationRequested && _text.Alone < _options.MaxUnverified && !TailEnds() && _drafting.TryNext(out TokenId token))
-        {
-            _text.Assume(token);
-            _text.GiveOutTail();
-        }
-    }
-
-    /// <summary>Whether the text written alone has come to an end.</summary>
-    private bool TailEnds() => _sequence.Count >= _maxTokens || (_text.Alone > 0 && Array.IndexOf(_endTokens, _sequence.Tokens[_text.GivenOut - 1]) >= 0);
-
-    /// <summary>Chooses the request that brings both sides together again.</summary>
-    private void Reconcile(Reunion reunion)
-    {
-        bool keep = _options.OnReconnect == OnReconnect.Keep && _text.Alone > 0;
-        if (keep)
-        {
-            bool ends = TailEnds();
-            _text.KeepTail();
-            if (ends)
-            {
-                _finished = _sequence.Count >= _maxTokens ? FinishReason.Length : FinishReason.Stop;
-                return;
-            }
-        }
-
-        if (reunion == Reunion.New || keep)
-        {
-            // A new session counts from 1; one that goes on, from its last answer.
-            _request = reunion == Reunion.New ? 0 : Connection.LastAnswered;
-            _drafting?.TailChanged();
-            _open = StartRequest(Math.Max(_figures.StateEnd, _sequence.Verified));
-        }
-
-        // Otherwise the open request is sent again: answered already, its answer comes again.
     }
 }

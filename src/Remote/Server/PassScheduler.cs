@@ -130,11 +130,17 @@ internal sealed class PassScheduler : IDisposable
     {
         _batch.Clear();
         _inPass.Clear();
+        bool ended = false;
         foreach (TargetSession session in order)
         {
-            Guard(session, () =>
+            try
             {
-                if (_work.Prepare(session) && !Paused(session))
+                if (_work.Prepare(session) is Ending ending)
+                {
+                    End(session, ending);
+                    ended = true;
+                }
+                else if (!Paused(session))
                 {
                     int room = _batch.Capacity - _batch.Count;
                     if (_work.TryAddRows(session, Math.Min(room, ChunkRows), room) is RowRange rows)
@@ -142,63 +148,73 @@ internal sealed class PassScheduler : IDisposable
                         _inPass.Add((session, rows));
                     }
                 }
-            });
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                // Its rows may be in the batch already, so this pass is not run.
+                Fail(session, e);
+                return true;
+            }
         }
 
-        RemoveEnded(order);
         if (_inPass.Count == 0)
         {
-            return false;
+            return ended;
         }
 
         long start = Stopwatch.GetTimestamp();
-        _pass.Forward(_batch);
+        try
+        {
+            _pass.Forward(_batch);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            _inPass.ForEach(entry => Fail(entry.Session, e));
+            return true;
+        }
+
         HoldBack(start);
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         _metrics.Pass(_batch.Count, _inPass.Count, seconds);
         foreach ((TargetSession session, RowRange rows) in _inPass)
         {
             session.RowsServed += rows.Count;
-            Guard(session, () => _work.Finish(session, rows, start, seconds, _batch.Count));
+            try
+            {
+                if (_work.Finish(session, rows, start, seconds, _batch.Count) is Ending ending)
+                {
+                    End(session, ending);
+                }
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                Fail(session, e);
+            }
         }
 
-        RemoveEnded(order);
         return true;
     }
 
-    /// <summary>Runs a step of one session; what goes wrong in it ends that session and no other.</summary>
-    private void Guard(TargetSession session, Action step)
+    /// <summary>What goes wrong in one session ends that session and no other.</summary>
+    private void Fail(TargetSession session, Exception defect)
     {
-        try
-        {
-            step();
-        }
-        catch (Exception e) when (e is not OutOfMemoryException)
-        {
-            _log($"session of {session.Account.Name} ended by a defect: {e}");
-            _inPass.RemoveAll(entry => entry.Session == session);
-            _sessions.Close(session);
-            session.End(answered: false);
-            _sessions.Release(session);
-        }
+        _log($"a session of {session.Account.Name} ended by a defect: {defect}");
+        _sessions.Close(session);
+        End(session, new Ending(null, Answered: false));
     }
 
-    private void RemoveEnded(TargetSession[] order)
+    private void End(TargetSession session, Ending ending)
     {
-        foreach (TargetSession session in order)
+        // First out of the queue, then the answer: its reader may hand in the next job at once.
+        lock (_queueGate)
         {
-            if (session.Job is null)
-            {
-                lock (_queueGate)
-                {
-                    _waiting.Remove(session);
-                }
+            _waiting.Remove(session);
+        }
 
-                if (session.Closed)
-                {
-                    _sessions.Release(session);
-                }
-            }
+        session.End(ending);
+        if (session.Closed)
+        {
+            _sessions.Release(session);
         }
     }
 

@@ -174,7 +174,7 @@ internal sealed class ServerCore : IDisposable
         foreach (TargetSession session in Sessions.All())
         {
             Sessions.Close(session);
-            session.End(answered: false);
+            session.End(new Ending(null, Answered: false));
             Sessions.Release(session);
         }
 

@@ -54,15 +54,20 @@ internal sealed class SessionWork : IDisposable
         _ => 0,
     };
 
-    /// <summary>Makes sure that the session's job can run: it is wanted and has its caches. False where it ended here.</summary>
-    public bool Prepare(TargetSession session)
+    /// <summary>Makes sure that the session's job can run: it is wanted and has its caches. Otherwise says how it ends.</summary>
+    public Ending? Prepare(TargetSession session)
     {
         Job job = session.Job!;
-        if (job.Abandoned || session.Closed)
+        if (session.GiveUpIfAbandoned())
         {
             // Of a Write the tokens written so far stay: the client asks for the rest anew.
-            session.End(answered: job.Kind == JobKind.Write && session.StoredAnswer().Length > 0);
-            return false;
+            bool partly = job.Kind == JobKind.Write && session.StoredAnswer().Length > 0;
+            if (partly)
+            {
+                session.CloseAnswer();
+            }
+
+            return new Ending(null, Answered: partly);
         }
 
         if (session.Cache is not null && session.Cache.Capacity < session.MaxTokens + DraftTree.MaxNodes)
@@ -72,13 +77,11 @@ internal sealed class SessionWork : IDisposable
 
         if (session.Cache is null && !TryCreateCaches(session))
         {
-            session.End(answered: false);
-            session.Refuse(new Refused { RequestId = job.RequestId, Reason = Refusal.Busy, RetryMs = 200, Message = "all key/value memory is in use by other sessions; try again" });
             _metrics.Refused("memory");
-            return false;
+            return Ending.Refusal(job.RequestId, Refusal.Busy, "all key/value memory is in use by other sessions; try again", retryMs: 200);
         }
 
-        return true;
+        return null;
     }
 
     /// <summary>Adds rows to the pass: up to <paramref name="chunk"/> of committed tokens, or a tree where <paramref name="room"/> is enough; null where nothing fits.</summary>
@@ -113,13 +116,13 @@ internal sealed class SessionWork : IDisposable
         return new RowRange(first, tree.Count, IsFill: false);
     }
 
-    /// <summary>Takes the results of a pass: commits, compacts, mixes, answers.</summary>
+    /// <summary>Takes the results of a pass: commits, compacts, mixes, answers. Says how the job ends where it does.</summary>
     /// <param name="session">Whose.</param>
     /// <param name="rows">Its rows.</param>
     /// <param name="passStart">When the pass began, in ticks of <see cref="Stopwatch"/>.</param>
     /// <param name="passSeconds">How long it took.</param>
     /// <param name="passRows">Rows of the pass, all sessions together.</param>
-    public void Finish(TargetSession session, RowRange rows, long passStart, double passSeconds, int passRows)
+    public Ending? Finish(TargetSession session, RowRange rows, long passStart, double passSeconds, int passRows)
     {
         Job job = session.Job!;
         double queued = Math.Max(0, (passStart - job.WaitingSince) / (double)Stopwatch.Frequency);
@@ -127,24 +130,15 @@ internal sealed class SessionWork : IDisposable
         Result result = new() { RequestId = job.RequestId, PassUs = Micro(passSeconds), QueueUs = Micro(queued), PassRows = (uint)passRows };
         try
         {
-            if (rows.IsFill)
-            {
-                Fill(session, rows, result);
-            }
-            else
-            {
-                Walk(session, rows, result);
-            }
+            bool ends = rows.IsFill ? Fill(session, rows, result) : Walk(session, rows, result);
+            job.WaitingSince = Stopwatch.GetTimestamp();
+            return ends ? new Ending(Counted(new ServerMessage { Result = result }), Answered: true) : null;
         }
         catch (ArithmeticException)
         {
-            session.End(answered: false);
-            session.Refuse(new Refused { RequestId = job.RequestId, Reason = Refusal.Model, Message = "the model's logits are not finite: its weights hold NaN or infinity, or overflow; the server's model needs replacing" });
             _metrics.Refused("model");
-            return;
+            return Ending.Refusal(job.RequestId, Refusal.Model, "the model's logits are not finite: its weights hold NaN or infinity, or overflow; the server's model needs replacing");
         }
-
-        job.WaitingSince = Stopwatch.GetTimestamp();
     }
 
     public void Dispose()
@@ -185,7 +179,7 @@ internal sealed class SessionWork : IDisposable
     private static long CacheBytes(int layers, int kvHeads, int headSize, int capacity) => 2L * sizeof(float) * layers * kvHeads * capacity * ((headSize + 15) / 16 * 16);
 
     /// <summary>Committed tokens were run: mix, send their state, and after the last choose the next token.</summary>
-    private void Fill(TargetSession session, RowRange rows, Result result)
+    private bool Fill(TargetSession session, RowRange rows, Result result)
     {
         Job job = session.Job!;
         KvCache cache = session.Cache!;
@@ -205,19 +199,18 @@ internal sealed class SessionWork : IDisposable
 
         if (job.Kind != JobKind.Start || end < session.Count)
         {
-            return;
+            return false;
         }
 
         session.Verified = session.Count;
         Commit(session, Choose(rows.First + rows.Count - 1), result);
         result.Verified = (uint)session.Verified;
         result.Finish = session.Finish;
-        Send(session, new ServerMessage { Result = result });
-        session.End(answered: true);
+        return true;
     }
 
     /// <summary>A tree or a decoding row was run.</summary>
-    private void Walk(TargetSession session, RowRange rows, Result result)
+    private bool Walk(TargetSession session, RowRange rows, Result result)
     {
         Job job = session.Job!;
         int verified = session.Verified, accepted = 0;
@@ -265,11 +258,12 @@ internal sealed class SessionWork : IDisposable
         result.Finish = session.Finish;
         result.Last = done;
         _metrics.Verified(accepted + 1, rows.Count - 1);
-        Send(session, new ServerMessage { Result = result });
-        if (done)
+        if (!done)
         {
-            session.End(answered: true);
+            Send(session, new ServerMessage { Result = result });
         }
+
+        return done;
     }
 
     private TokenId Choose(int row)
@@ -341,10 +335,12 @@ internal sealed class SessionWork : IDisposable
     /// <summary>Values that share a scale in <see cref="Encoding.Int8"/>.</summary>
     private int GroupSize(Drafting drafting) => StateGroups.Size(drafting, _target.Config, _served.Moa?.CrossAttentionConfig);
 
-    private void Send(TargetSession session, ServerMessage message)
+    private void Send(TargetSession session, ServerMessage message) => session.Answer(Counted(message));
+
+    private ServerMessage Counted(ServerMessage message)
     {
         _metrics.BytesDown(message.CalculateSize());
-        session.Answer(message);
+        return message;
     }
 
     private static uint Micro(double seconds) => (uint)Math.Min(uint.MaxValue, seconds * 1e6);

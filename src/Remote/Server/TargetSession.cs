@@ -40,7 +40,20 @@ internal sealed class Job
     public long WaitingSince { get; set; } = Stopwatch.GetTimestamp();
 
     /// <summary>Set where the client went away or the session closed: the job ends before its next pass.</summary>
-    public volatile bool Abandoned;
+    public bool Abandoned { get; set; }
+
+    /// <summary>Set by the scheduler when it gives an abandoned job up for good. Both are guarded by the session's gate.</summary>
+    public bool GivenUp { get; set; }
+}
+
+/// <summary>How a job ends.</summary>
+/// <param name="Message">What is sent last; null = nothing.</param>
+/// <param name="Answered">Whether the request is answered; otherwise it counts as never made, so that it can be made again.</param>
+internal readonly record struct Ending(ServerMessage? Message, bool Answered)
+{
+    /// <summary>Ends with a refusal.</summary>
+    public static Ending Refusal(ulong request, Refusal reason, string message, uint retryMs = 0) =>
+        new(new ServerMessage { Refused = new Refused { RequestId = request, Reason = reason, Message = message, RetryMs = retryMs } }, Answered: false);
 }
 
 /// <summary>
@@ -118,6 +131,12 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
             Outbox?.TryComplete();
             _outbox = outbox;
             LastActive = Stopwatch.GetTimestamp();
+            if (Job is { GivenUp: false })
+            {
+                // The client is back before its request was given up: it goes on.
+                Job.Abandoned = false;
+            }
+
             return ++Attachment;
         }
     }
@@ -175,12 +194,12 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
         }
     }
 
-    /// <summary>Ends the job. Without an answer the request counts as never made, so that it can be made again.</summary>
-    public void End(bool answered)
+    /// <summary>Ends the job and sends what ends it, in one step: whoever reads the answer may ask anew at once.</summary>
+    public void End(Ending ending)
     {
         lock (Gate)
         {
-            if (!answered && Job is not null)
+            if (!ending.Answered && Job is not null)
             {
                 LastRequest = Job.RequestId - 1;
                 _answer.Clear();
@@ -188,11 +207,39 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
 
             Job = null;
             LastActive = Stopwatch.GetTimestamp();
+            if (ending.Message is not null && ending.Answered)
+            {
+                Answer(ending.Message);
+            }
+            else if (ending.Message is not null)
+            {
+                Tell(ending.Message);
+            }
         }
     }
 
-    /// <summary>A refusal of the request at hand: sent, not stored.</summary>
-    public void Refuse(Refused refused) => Tell(new ServerMessage { Refused = refused });
+    /// <summary>Whether the job is wanted no more; then it is given up for good.</summary>
+    public bool GiveUpIfAbandoned()
+    {
+        lock (Gate)
+        {
+            return Job!.GivenUp = Closed || Job.Abandoned;
+        }
+    }
+
+    /// <summary>Marks the stored answer of a Write that was given up: what it holds is all there will be.</summary>
+    public void CloseAnswer()
+    {
+        lock (Gate)
+        {
+            if (_answer is [.., { Result: Result last }])
+            {
+                Result ended = last.Clone();
+                ended.Last = true;
+                _answer[^1] = new ServerMessage { Result = ended };
+            }
+        }
+    }
 
     /// <summary>Sends something that is no answer.</summary>
     public void Tell(ServerMessage message)
