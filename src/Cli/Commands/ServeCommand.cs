@@ -46,7 +46,7 @@ internal sealed class ServeCommand : Command
     {
         EngineOptions engine = _model.Engine(result);
         using X509Certificate2? certificate = Certificate(result);
-        ServerOptions options = Options(result, certificate);
+        ServerOptions options = Read(result, certificate);
         TimeSpan drain = TimeSpan.FromSeconds(_drain.Read(result) ?? 10);
         using ServedModel served = ServedModel.Open(Filled.In("--model", _model.Path(result)), Drafter(result), engine);
         using Interrupts.Work work = _console.Interrupts.Begin();
@@ -69,7 +69,7 @@ internal sealed class ServeCommand : Command
         return work.Token.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Well;
     }
 
-    private ServerOptions Options(ParseResult result, X509Certificate2? certificate)
+    private ServerOptions Read(ParseResult result, X509Certificate2? certificate)
     {
         ServerOptions defaults = new();
         KeyLimits limits = new() { Sessions = _sessions.Read(result) ?? new KeyLimits().Sessions };
