@@ -55,8 +55,10 @@ public sealed class Loopback : IDisposable
 
     public Task<TargetServer> StartAsync(ServerOptions? options = null) => TargetServer.StartAsync(Served, options ?? new ServerOptions());
 
-    public static RemoteOptions To(TargetServer server) =>
-        new() { Server = server.Address, Backoff = TimeSpan.FromMilliseconds(5), MaxBackoff = TimeSpan.FromMilliseconds(100) };
+    public static RemoteOptions To(TargetServer server) => To(server.Address);
+
+    public static RemoteOptions To(Uri server) =>
+        new() { Server = server, Backoff = TimeSpan.FromMilliseconds(5), MaxBackoff = TimeSpan.FromMilliseconds(100) };
 
     public void Dispose()
     {

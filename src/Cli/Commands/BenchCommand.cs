@@ -19,7 +19,7 @@ internal sealed class BenchCommand : Command
 
     private readonly CliConsole _console;
     private readonly Option<string> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file.", HelpName = "PATH", Required = true };
-    private readonly DrafterArguments _drafter = new(required: false);
+    private readonly DrafterArguments _drafter = new(model: null, required: false);
     private readonly Option<string?> _threads = new("--threads") { Description = "Numbers of threads to measure; 1 and one per core by default.", HelpName = "N,N" };
     private readonly Option<string?> _rows = new("--rows") { Description = "Rows of the passes to measure; 1,2,4,8,16,32,64 by default.", HelpName = "N,N" };
     private readonly NumberOption<int> _context = new("--context", "Tokens in front of decoding and of the passes; 128 by default.", low: 1, high: 1 << 20);

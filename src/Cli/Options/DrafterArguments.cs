@@ -11,7 +11,7 @@ internal sealed class DrafterArguments
     /// <summary>Plain decoding.</summary>
     private const string None = "none";
 
-    private readonly ModelArguments _model;
+    private readonly ModelArguments? _model;
     private readonly bool _required;
     private readonly Option<string?> _drafter;
     private readonly Option<string?> _tree = new("--tree") { Description = $"Draft tree as depth (2..32), breadth (1..32) and total tokens (1..63), or off; {TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens} by default.", HelpName = "D,B,T" };
@@ -24,9 +24,9 @@ internal sealed class DrafterArguments
     };
 
     /// <summary>Creates the options; a command that compares needs a drafter.</summary>
-    /// <param name="model">The target: the embedded one brings its drafter.</param>
+    /// <param name="model">The target, where none may be named: the embedded one brings its drafter.</param>
     /// <param name="required">Whether plain decoding is no choice.</param>
-    public DrafterArguments(ModelArguments model, bool required)
+    public DrafterArguments(ModelArguments? model, bool required)
     {
         (_model, _required) = (model, required);
         _drafter = new Option<string?>("--drafter")
@@ -42,7 +42,7 @@ internal sealed class DrafterArguments
     /// <summary>Path or kind as given, or what stands in.</summary>
     /// <exception cref="UsageException">The command needs a drafter and none is named for the target that is.</exception>
     public string Name(ParseResult result) => result.GetValue(_drafter) is string name ? Filled.In("--drafter", name)
-        : !_model.IsGiven(result) ? EmbeddedModels.Find().Drafter
+        : _model?.IsGiven(result) == false ? EmbeddedModels.Find().Drafter
         : !_required ? None
         : throw new UsageException("Give a drafter with --drafter.");
 

@@ -103,7 +103,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     {
         try
         {
-            await Connection.ReconnectAsync(_options.ConnectTimeout, cancellation).ConfigureAwait(false);
+            await Connection.ReconnectAsync(2 * _options.ConnectTimeout, cancellation).ConfigureAwait(false);
         }
         catch (LinkLostException e)
         {

@@ -36,7 +36,8 @@ internal sealed class MetricsPage : IDisposable
         _exporter.Dispose();
     }
 
-    [ExportModes(ExportModes.Pull)]
+    // Pull alone is reserved to OpenTelemetry's own exporters; nothing pushes here either, as the reader collects only when asked.
+    [ExportModes(ExportModes.Push | ExportModes.Pull)]
     private sealed class TextExporter : BaseExporter<Metric>
     {
         public string Text { get; private set; } = "";
