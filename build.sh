@@ -24,6 +24,9 @@ usage: ./build.sh VERB [arguments]
   format         formats the code; `format --check` only verifies
   pack           makes the NuGet packages in out/packages
   native         builds the native parts into out/native (needs cmake and g++; installs them where it may)
+  train-package [RID]
+                 makes out/llspec-train-RID.tar.gz (linux-x64 by default): the CLI with its runtime,
+                 for machines without .NET that are to train or distil
   doctor         shows what was found on this machine, and what to do about the rest
   help           this table
 
@@ -149,6 +152,17 @@ pack() {
     ls "$out/packages"
 }
 
+# The CLI with its runtime in one archive, for a machine that has neither .NET nor this repository.
+train-package() {
+    find_dotnet
+    local rid=${1:-linux-x64} name
+    name=llspec-train-$rid
+    rm -rf "${out:?}/$name" "$out/$name.tar.gz"
+    run_dotnet publish src/Cli -c Release -r "$rid" --self-contained -p:DebugType=none -p:GenerateDocumentationFile=false -o "$out/$name"
+    tar -C "$out" -czf "$out/$name.tar.gz" "$name"
+    say "$out/$name.tar.gz, $(du -h "$out/$name.tar.gz" | cut -f1): unpack it and run $name/llspec train --help"
+}
+
 # Native tools come from Debian's packages where this is root's machine; elsewhere what is missing is named.
 need_native_tools() {
     command -v cmake >/dev/null && command -v g++ >/dev/null && command -v make >/dev/null && return
@@ -190,7 +204,7 @@ llspec() {
 verb=${1:-help}
 shift || true
 case $verb in
-    build | format | golden | bench | pack | native) "$verb" "$@" ;;
+    build | format | golden | bench | pack | native | train-package) "$verb" "$@" ;;
     test) run_tests "$@" ;;
     demo | doctor) llspec "$verb" "$@" ;;
     help | -h | --help) help ;;

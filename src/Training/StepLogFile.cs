@@ -44,6 +44,25 @@ internal sealed class StepLogFile : IDisposable
         return new StepLogFile(stream);
     }
 
+    /// <summary>The whole lines of a log; none where there is no file.</summary>
+    public static IReadOnlyList<StepLog> Read(string path)
+    {
+        if (!File.Exists(path))
+        {
+            return [];
+        }
+
+        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using StreamReader reader = new(stream);
+        List<StepLog> steps = [];
+        while (reader.ReadLine() is { } line && JsonSerializer.Deserialize<StepLog>(line) is { } step)
+        {
+            steps.Add(step);
+        }
+
+        return steps;
+    }
+
     /// <summary>Appends a step; <see cref="Flush"/> makes it durable.</summary>
     public void Write(StepLog step)
     {

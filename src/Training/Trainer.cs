@@ -14,6 +14,9 @@ namespace LowLevelSpec.Training;
 /// </summary>
 public sealed class Trainer : IDisposable
 {
+    /// <summary>Names of the logs in a training's folder.</summary>
+    internal const string StepLogName = "log.jsonl", HeldOutLogName = "held-out.jsonl";
+
     /// <summary>Horizon of the held-out check: drafts of up to seven positions.</summary>
     private const int HeldOutHorizon = 8;
 
@@ -24,7 +27,10 @@ public sealed class Trainer : IDisposable
     private readonly AdamW<float> _optimiser;
     private readonly BatchPlan _plan;
     private readonly VocabularySampler? _vocabulary;
+    private readonly StateCache? _cache;
+    private readonly int[] _ranked;
     private readonly StepLogFile _log;
+    private readonly HeldOutLogFile _heldOut;
     private readonly Arena<float> _arena = new();
 
     /// <summary>Loads the target, makes or resumes the drafter.</summary>
@@ -57,7 +63,13 @@ public sealed class Trainer : IDisposable
 
         _optimiser = new AdamW<float>(_drafter.Parameters, options.AdamW);
         _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
-        _vocabulary = options.KlTokens == 0 ? null : new VocabularySampler(TokenRanking.Of(sequences, _target.Config.VocabularySize), options.KlTokens, options.KlDrawnTokens, options.Seed);
+        foreach (Parameter<float> zero in _drafter.HeldAtZero)
+        {
+            zero.Value.Clear();
+        }
+
+        _ranked = TokenRanking.Of(sequences, _target.Config.VocabularySize);
+        _vocabulary = options.KlTokens == 0 ? null : new VocabularySampler(_ranked, options.KlTokens, options.KlDrawnTokens, options.Seed);
         _fingerprint = options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count));
         Directory.CreateDirectory(folder);
         if (File.Exists(CheckpointPath))
@@ -65,12 +77,18 @@ public sealed class Trainer : IDisposable
             TrainingCheckpoint.Read(CheckpointPath, _optimiser, _fingerprint);
         }
 
-        _log = StepLogFile.Open(Path.Combine(folder, "log.jsonl"), _optimiser.Steps);
+        _log = StepLogFile.Open(Path.Combine(folder, StepLogName), _optimiser.Steps);
+        _heldOut = new HeldOutLogFile(Path.Combine(folder, HeldOutLogName), _optimiser.Steps);
 
         // The open log keeps a second training out of this folder, so unfinished files are those of a killed one.
         foreach (string unfinished in Directory.GetFiles(folder, "*.safetensors.*.tmp"))
         {
             File.Delete(unfinished);
+        }
+
+        if (options.CacheFolder is not null)
+        {
+            _cache = StateCache.Open(options.CacheFolder, _target, sequences, _drafter.TargetLayers);
         }
     }
 
@@ -88,10 +106,14 @@ public sealed class Trainer : IDisposable
 
     private string CheckpointPath => Path.Combine(_folder, "checkpoint.safetensors");
 
+    /// <summary>What the cache of the target's states holds or will hold, in words; null without one.</summary>
+    public string? CacheSize => _cache?.Size;
+
     /// <summary>Trains until all steps are made or <paramref name="stop"/> asks to end, and writes a checkpoint then, too.</summary>
     /// <param name="progress">Called after each step.</param>
     /// <param name="stop">Ends the training after the step at hand.</param>
-    public void Run(Action<StepLog>? progress = null, CancellationToken stop = default)
+    /// <param name="heldOut">What the drafter is measured on as it goes, or null.</param>
+    public void Run(Action<StepLog>? progress = null, CancellationToken stop = default, HeldOutPlan? heldOut = null)
     {
         int saved = -1;
         while (Steps < _options.Steps && !stop.IsCancellationRequested)
@@ -99,6 +121,11 @@ public sealed class Trainer : IDisposable
             StepLog step = Step();
             _log.Write(step);
             progress?.Invoke(step);
+            if (heldOut is not null && (Steps % heldOut.Every == 0 || Steps == _options.Steps))
+            {
+                Measure(heldOut);
+            }
+
             if (Steps % _options.CheckpointEvery == 0)
             {
                 Save();
@@ -112,15 +139,25 @@ public sealed class Trainer : IDisposable
         }
     }
 
+    private void Measure(HeldOutPlan plan)
+    {
+        HeldOutReport report = HeldOut(plan.Texts);
+        HeldOutLog log = new(Steps, report.Divergence, report.Agreement, report.ByHorizon, report.ChainTau);
+        _heldOut.Write(log);
+        plan.Report?.Invoke(log);
+    }
+
     /// <summary>Measures the drafter on texts it does not train on.</summary>
     public HeldOutReport HeldOut(IReadOnlyList<TrainingSequence> sequences)
     {
         ArgumentNullException.ThrowIfNull(sequences);
+        double divergence = 0;
         long[] hits = new long[HeldOutHorizon], counts = new long[HeldOutHorizon];
         foreach (TrainingSequence sequence in sequences)
         {
             TrainingBatch batch = new([sequence]);
             LossTerms terms = TrainingStep.Loss(_arena, _target, _drafter, batch, new PracticeChoices([HeldOutHorizon], null), _options.Loss);
+            divergence += (terms.ForwardKl - terms.Entropy) * terms.Positions;
             for (int h = 0; h < Math.Min(HeldOutHorizon, terms.Counts.Count); h++)
             {
                 hits[h] += terms.Hits[h];
@@ -137,19 +174,24 @@ public sealed class Trainer : IDisposable
             tau += product;
         }
 
-        return new HeldOutReport(hits.Sum() / (double)Math.Max(1, counts.Sum()), accuracies, tau);
+        return new HeldOutReport(divergence / Math.Max(1, counts.Sum()), hits.Sum() / (double)Math.Max(1, counts.Sum()), accuracies, tau);
     }
 
     /// <summary>Writes the checkpoint and the drafter.</summary>
     public void Save()
     {
         _log.Flush();
+        _cache?.Flush();
         TrainingCheckpoint.Write(CheckpointPath, _optimiser, _fingerprint);
-        DrafterFolder.Write(_folder, _drafter, _options.DrafterType);
+        DrafterFolder.Write(_folder, _drafter, _options.DrafterType, _ranked.AsSpan(0, Math.Min(_options.DraftVocabulary, _ranked.Length)));
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _log.Dispose();
+    public void Dispose()
+    {
+        _log.Dispose();
+        _cache?.Dispose();
+    }
 
     private StepLog Step()
     {
@@ -161,7 +203,9 @@ public sealed class Trainer : IDisposable
         {
             long number = ((long)step * parts) + part;
             TrainingBatch batch = _plan.Batch(number);
-            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, _plan.Choices(number, batch.Sequences.Count, staircase), _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare), _vocabulary?.Draw(number));
+            PracticeChoices choices = _plan.Choices(number, batch.Sequences.Count, staircase, _options.Horizon);
+            _cache?.Prefetch(_plan.Batch(number + 1));
+            LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, choices, _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare), _vocabulary?.Draw(number), _cache);
             loss += terms.Total / parts;
             kl += terms.ForwardKl / parts;
             feature += terms.Feature / parts;
@@ -170,6 +214,11 @@ public sealed class Trainer : IDisposable
             positions += terms.Positions;
             hits += terms.Hits.Sum();
             tokens += batch.Rows;
+        }
+
+        foreach (Parameter<float> zero in _drafter.HeldAtZero)
+        {
+            zero.Gradient!.Clear();
         }
 
         if (!double.IsFinite(loss))
@@ -184,7 +233,7 @@ public sealed class Trainer : IDisposable
 
     private DrafterModel<float> Create(DrafterPlan plan) => plan switch
     {
-        MoaPlan moa => MoaModel<float>.Create(_target, moa.Sizes, moa.Layers),
+        MoaPlan moa => MoaModel<float>.Create(_target, moa.Sizes, moa.Layers, moa.CrossAttention),
         EaglePlan eagle => EagleModel<float>.Create(_target, eagle.KvHeads, eagle.Width),
         IndependentPlan independent when independent.Config.VocabularySize == _target.Config.VocabularySize => IndependentModel<float>.Create(independent.Config),
         IndependentPlan independent => throw new InputException($"the independent drafter has {independent.Config.VocabularySize} tokens, expected the target's {_target.Config.VocabularySize}"),

@@ -1,4 +1,5 @@
 using LowLevelSpec.Models;
+using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Drafters;
 using LowLevelSpec.Training.Losses;
 using LowLevelSpec.Training.Optimisation;
@@ -15,7 +16,8 @@ public abstract record DrafterPlan
 /// <summary>Mixture of Attentions.</summary>
 /// <param name="Sizes">Sizes of its layers.</param>
 /// <param name="Layers">N of target layer inference: 0, 1 or 3 in the paper.</param>
-public sealed record MoaPlan(MoaSizes Sizes, int Layers) : DrafterPlan
+/// <param name="CrossAttention">False for the ablation whose cross-attention adds nothing: its values stay zero, so the drafter sees nothing of the target.</param>
+public sealed record MoaPlan(MoaSizes Sizes, int Layers, bool CrossAttention = true) : DrafterPlan
 {
     /// <inheritdoc/>
     public override int TargetLayers => Layers;
@@ -30,7 +32,7 @@ public sealed record EaglePlan(int KvHeads, int Width) : DrafterPlan;
 /// <param name="Config">Sizes; the vocabulary is the target's.</param>
 public sealed record IndependentPlan(LlamaConfig Config) : DrafterPlan;
 
-/// <summary>How a drafter is trained. Everything but <see cref="CheckpointEvery"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
+/// <summary>How a drafter is trained. Everything but <see cref="CheckpointEvery"/>, <see cref="DrafterType"/>, <see cref="DraftVocabulary"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
 public sealed record TrainerOptions
 {
     /// <summary>Which drafter.</summary>
@@ -78,12 +80,21 @@ public sealed record TrainerOptions
     /// <summary>Seed of starting weights, order of data and random choices.</summary>
     public ulong Seed { get; init; } = 1;
 
+    /// <summary>n of the verification points for all sequences (ablation); 0 for n drawn from 6..14 per sequence and step.</summary>
+    public int Horizon { get; init; }
+
+    /// <summary>Folder that keeps the target's states in bf16 between epochs and trainings; null to compute them at every step.</summary>
+    public string? CacheFolder { get; init; }
+
+    /// <summary>Most frequent tokens of the responses whose ids the drafter's file lists, for a draft head of fewer tokens; 0 for no list.</summary>
+    public int DraftVocabulary { get; init; }
+
     /// <summary>Storage type of the drafter written for the engine; the checkpoint itself is F32.</summary>
     public TensorType DrafterType { get; init; } = TensorType.BF16;
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
     internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {sequences} sequences of {tokens} tokens";
+        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, DraftVocabulary = 0, CacheFolder = CacheFolder is null ? null : "bf16", StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {sequences} sequences of {tokens} tokens";
 }
 
 /// <summary>One step, as its line in the log says it: what does not depend on the machine's speed.</summary>
@@ -100,8 +111,34 @@ public sealed record TrainerOptions
 public sealed record StepLog(
     int Step, double LearningRate, double Loss, double ForwardKl, double Feature, double PreviousFeature, double Entropy, double Agreement, double GradientNorm, int Tokens);
 
+/// <summary>A training's logs, as the folder holds them.</summary>
+/// <param name="Steps">A line per step.</param>
+/// <param name="HeldOut">A line per measurement on held-out text.</param>
+public sealed record TrainingLogs(IReadOnlyList<StepLog> Steps, IReadOnlyList<HeldOutLog> HeldOut)
+{
+    /// <summary>Reads the logs of a training that does not run.</summary>
+    /// <param name="folder">The training's folder.</param>
+    public static TrainingLogs Read(string folder) =>
+        new(StepLogFile.Read(Path.Combine(folder, Trainer.StepLogName)), HeldOutLogFile.Read(Path.Combine(folder, Trainer.HeldOutLogName)));
+}
+
+/// <summary>Texts that a training is measured on as it goes.</summary>
+/// <param name="Texts">None of them is trained on.</param>
+/// <param name="Every">Steps between measurements; there is one at the end, too.</param>
+/// <param name="Report">Called after each, or null.</param>
+public sealed record HeldOutPlan(IReadOnlyList<TrainingSequence> Texts, int Every, Action<HeldOutLog>? Report = null);
+
+/// <summary>A measurement on held-out text, as its line in the log says it.</summary>
+/// <param name="Step">Steps made.</param>
+/// <param name="Divergence">Mean KL divergence of the drafter's from the target's distribution, over the whole vocabulary.</param>
+/// <param name="Agreement">See <see cref="HeldOutReport"/>.</param>
+/// <param name="ByHorizon">See <see cref="HeldOutReport"/>.</param>
+/// <param name="ChainTau">See <see cref="HeldOutReport"/>.</param>
+public sealed record HeldOutLog(int Step, double Divergence, double Agreement, IReadOnlyList<double> ByHorizon, double ChainTau);
+
 /// <summary>A drafter on held-out text, horizon fixed to 8.</summary>
+/// <param name="Divergence">Mean KL divergence of the drafter's from the target's distribution.</param>
 /// <param name="Agreement">Share of response positions where drafter and target agree on the most likely token.</param>
 /// <param name="ByHorizon">The same for drafts 1, 2, .. 7 positions behind the last verified one.</param>
 /// <param name="ChainTau">1 + the sum of products of <paramref name="ByHorizon"/>: what a chain of drafts would commit per target pass.</param>
-public sealed record HeldOutReport(double Agreement, IReadOnlyList<double> ByHorizon, double ChainTau);
+public sealed record HeldOutReport(double Divergence, double Agreement, IReadOnlyList<double> ByHorizon, double ChainTau);

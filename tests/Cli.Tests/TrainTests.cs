@@ -16,7 +16,9 @@ public sealed class TrainTests
             string[] train = ["train", "--model", TinyFiles.Target, "--data", data, "--kv-heads", "4", "--mlp", "64", "--lsa-mlp", "32", "--tokens", "256", "--checkpoint-every", "2", "--steps"];
             CliRun whole = CliRun.Of([.. train, "6", "--out", first]);
             Assert.True(whole.Code == 0, whole.Error);
-            Assert.Contains("held out: agreement", whole.Out);
+            Assert.Contains("held out at step 6", whole.Out);
+            Assert.All((string[])["loss.svg", "held-out.svg", "tau.svg"], name => Assert.Contains("<svg", File.ReadAllText(Path.Combine(first, name))));
+            Assert.Matches(@"tokens/s, \d+ GFLOP/s in matrix products, \d+ % of the \d+ GFLOP/s", whole.Error);
 
             // The schedule depends on the number of steps, so the run that is broken off is asked for as many and stops at a checkpoint of its own making.
             CliRun again = CliRun.Of([.. train, "6", "--out", first]);
@@ -43,6 +45,9 @@ public sealed class TrainTests
     [InlineData("--loss mse", "--loss: found 'mse'")]
     [InlineData("--steps 0", "--steps")]
     [InlineData("--kl-share 2", "--kl-share")]
+    [InlineData("--schedule step", "--schedule: found 'step'")]
+    [InlineData("--kind independent --hidden 17", "--hidden: found 17")]
+    [InlineData("--kind independent --hidden 64 --kv-heads 7", "--kv-heads: found 7")]
     public void Bad_values_are_refused(string options, string named)
     {
         CliRun run = CliRun.Of(["train", "--model", TinyFiles.Target, "--data", "none.jsonl", "--out", "none", .. options.Split(' ')]);

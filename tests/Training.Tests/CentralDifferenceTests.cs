@@ -54,6 +54,17 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
         Check(target, SmallCase.Eagle(target), PracticeChoices.Plain, LossWeights.Kl(0), [.. Enumerable.Range(0, SmallCase.Batch().Rows).Select(static i => i % 3 == 0)]);
     }
 
+    [Fact]
+    public void Cross_entropy_over_a_sample_of_the_vocabulary()
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        VocabularySample sample = new VocabularySampler([.. Enumerable.Range(0, SmallCase.Vocabulary).Reverse()], 5, 7, seed: 3).Draw(11);
+        Assert.Equal(Math.Log(14 / 7.0), sample.LogWeight);
+        Check(target, SmallCase.Eagle(target), PracticeChoices.Plain, LossWeights.Kl(0), sample: sample);
+        LlamaConfig config = target.Config with { HiddenSize = 8, Heads = 2, KvHeads = 1, HeadSize = 4, Layers = 1, TiedEmbeddings = true };
+        Check(target, SmallCase.Randomised(IndependentModel<double>.Create(config), 9), PracticeChoices.Plain, new LossWeights(1, 0, 0), sample: sample);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -64,12 +75,12 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
         Check(target, SmallCase.Randomised(IndependentModel<double>.Create(config), 9), PracticeChoices.Plain, new LossWeights(1, 0, 0));
     }
 
-    private void Check(FrozenTarget<double> target, DrafterModel<double> drafter, PracticeChoices choices, LossWeights weights, bool[]? klRows = null)
+    private void Check(FrozenTarget<double> target, DrafterModel<double> drafter, PracticeChoices choices, LossWeights weights, bool[]? klRows = null, VocabularySample? sample = null)
     {
         Arena<double> arena = new();
         TrainingBatch batch = SmallCase.Batch();
         drafter.ClearGradients();
-        LossTerms terms = TrainingStep.Backward(arena, target, drafter, batch, choices, weights, klRows: klRows);
+        LossTerms terms = TrainingStep.Backward(arena, target, drafter, batch, choices, weights, klRows: klRows, sample: sample);
         Assert.True(double.IsFinite(terms.Total));
         double worst = 0;
         foreach (Parameter<double> parameter in drafter.Parameters)
@@ -80,9 +91,9 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
                 ref double weight = ref parameter.Value.Span[i];
                 double kept = weight, gradient = parameter.Gradient!.Span[i];
                 weight = kept + Step;
-                double above = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows).Total;
+                double above = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows, sample).Total;
                 weight = kept - Step;
-                double below = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows).Total;
+                double below = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows, sample).Total;
                 weight = kept;
                 double difference = Math.Abs(((above - below) / (2 * Step)) - gradient);
                 error = double.IsNaN(difference) ? double.NaN : Math.Max(error, difference);

@@ -147,6 +147,77 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Measurements_are_logged_once_however_often_the_training_dies()
+    {
+        TrainerOptions options = Options(new EaglePlan(1, 8));
+        HeldOutPlan plan = new(Texts(3, 77), 3);
+        string whole = Path.Combine(_folder, "whole"), killed = Path.Combine(_folder, "killed");
+        using (Trainer trainer = Open(whole, options))
+        {
+            trainer.Run(heldOut: plan);
+        }
+
+        using (Trainer trainer = Open(killed, options))
+        {
+            Assert.Throws<InvalidOperationException>(() => trainer.Run(static step => Fail(step.Step == 7), heldOut: plan));
+        }
+
+        File.AppendAllText(Path.Combine(killed, "held-out.jsonl"), "{\"Step\":9,");
+        using (Trainer trainer = Open(killed, options))
+        {
+            trainer.Run(heldOut: plan);
+        }
+
+        Assert.Equal(File.ReadAllBytes(Path.Combine(whole, "held-out.jsonl")), File.ReadAllBytes(Path.Combine(killed, "held-out.jsonl")));
+        Assert.Equal([3, 6, 9, 12], TrainingLogs.Read(killed).HeldOut.Select(static h => h.Step));
+
+        static void Fail(bool now)
+        {
+            if (now)
+            {
+                throw new InvalidOperationException("killed");
+            }
+        }
+    }
+
+    [Fact]
+    public void A_drafter_starts_from_anothers_weights_and_says_so()
+    {
+        TrainerOptions options = Options(new EaglePlan(1, 8)) with { Steps = 3 };
+        string first = Path.Combine(_folder, "first"), second = Path.Combine(_folder, "second");
+        using (Trainer trainer = Open(first, options with { DrafterType = TensorType.F32 }))
+        {
+            trainer.Run();
+        }
+
+        List<StepLog> steps = [];
+        using (Trainer trainer = Open(second, options with { StartFrom = first, Seed = 7 }))
+        {
+            trainer.Run(steps.Add);
+        }
+
+        Assert.Equal(3, TrainingLogs.Read(second).Steps.Count);
+        Assert.Throws<ModelFileException>(() => Open(second, options with { Seed = 7 }));
+        Assert.Contains("shape", Assert.Throws<ModelFileException>(() => Open(Path.Combine(_folder, "third"), Options(new EaglePlan(1, 9)) with { StartFrom = first })).Message);
+    }
+
+    [Fact]
+    public void Without_cross_attention_the_drafter_sees_its_own_tokens_alone()
+    {
+        string folder = Path.Combine(_folder, "out");
+        using (Trainer trainer = Open(folder, Options(new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), 0, CrossAttention: false)) with { Horizon = 8, DraftVocabulary = 6 }))
+        {
+            trainer.Run();
+        }
+
+        using SafetensorsFile file = SafetensorsFile.Open(Path.Combine(folder, "model.safetensors"));
+        Assert.All(Dequantizer.All(file.Get("cross_attention.self_attn.v_proj.weight")), static v => Assert.Equal(0, v));
+        TensorView vocabulary = file.Get("draft_vocabulary");
+        Assert.Equal((TensorType.I64, 6L), (vocabulary.Type, vocabulary.Shape[0]));
+        Assert.Contains("\"draft_vocabulary_size\": 6", File.ReadAllText(Path.Combine(folder, "config.json")));
+    }
+
+    [Fact]
     public void Bad_data_is_refused_with_its_line()
     {
         string path = Path.Combine(_folder, "data.jsonl");

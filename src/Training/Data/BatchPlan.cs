@@ -45,8 +45,8 @@ internal sealed class BatchPlan
         return new TrainingBatch([.. _epochBatches[(int)(number - _epochStart)].Select(i => _sequences[i])]);
     }
 
-    /// <summary>Horizons in 6..14 (paper section 3.3) and staircase rows of micro-batch <paramref name="number"/>.</summary>
-    public PracticeChoices Choices(long number, int sequences, double staircaseProbability)
+    /// <summary>Horizons in 6..14 (paper section 3.3), or <paramref name="horizon"/> for all unless 0, and staircase rows of micro-batch <paramref name="number"/>.</summary>
+    public PracticeChoices Choices(long number, int sequences, double staircaseProbability, int horizon = 0)
     {
         int[] every = new int[sequences];
         bool[] staircase = new bool[sequences];
@@ -54,7 +54,7 @@ internal sealed class BatchPlan
         {
             // Far more sequences than a micro-batch has tokens fit between two numbers.
             long index = (number << 24) + (2L * i);
-            every[i] = 6 + (int)(9 * RandomStream.Uniform(_seed ^ ChoiceStream, index));
+            every[i] = horizon > 0 ? horizon : 6 + (int)(9 * RandomStream.Uniform(_seed ^ ChoiceStream, index));
             staircase[i] = RandomStream.Uniform(_seed ^ ChoiceStream, index + 1) < staircaseProbability;
         }
 

@@ -17,7 +17,8 @@ internal static class DrafterFolder
     /// <param name="folder">Made where absent.</param>
     /// <param name="drafter">What to write.</param>
     /// <param name="type">F32 or BF16.</param>
-    public static void Write(string folder, DrafterModel<float> drafter, TensorType type)
+    /// <param name="vocabulary">Ids of a trimmed draft head, the most frequent first: tensor <c>draft_vocabulary</c> (I64 [N]) and config key <c>draft_vocabulary_size</c>; empty for neither.</param>
+    public static void Write(string folder, DrafterModel<float> drafter, TensorType type, ReadOnlySpan<int> vocabulary = default)
     {
         Directory.CreateDirectory(folder);
         SafetensorsWriter writer = new();
@@ -26,9 +27,22 @@ internal static class DrafterFolder
             writer.Add(parameter.Name, parameter.Shape, parameter.Value.Span, type);
         }
 
+        JsonObject json = drafter.Config();
+        if (vocabulary.Length > 0)
+        {
+            long[] ids = new long[vocabulary.Length];
+            for (int i = 0; i < ids.Length; i++)
+            {
+                ids[i] = vocabulary[i];
+            }
+
+            writer.Add("draft_vocabulary", [ids.Length], ids);
+            json["draft_vocabulary_size"] = ids.Length;
+        }
+
         writer.Write(Path.Combine(folder, Weights));
         string config = Path.Combine(folder, "config.json"), part = config + ".part";
-        File.WriteAllText(part, drafter.Config().ToJsonString(Indented));
+        File.WriteAllText(part, json.ToJsonString(Indented));
         File.Move(part, config, overwrite: true);
     }
 

@@ -20,6 +20,9 @@ internal abstract class DrafterModel<T> where T : unmanaged, IBinaryFloatingPoin
     /// <summary>Trainable weights under the authors' names, in a fixed order.</summary>
     public abstract IReadOnlyList<Parameter<T>> Parameters { get; }
 
+    /// <summary>Those of <see cref="Parameters"/> that an ablation keeps at zero.</summary>
+    public virtual IReadOnlyList<Parameter<T>> HeldAtZero => [];
+
     /// <summary>N of target layer inference: which of the target's states <see cref="Forward"/> needs.</summary>
     public virtual int TargetLayers => 0;
 

@@ -43,6 +43,12 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
     public override IReadOnlyList<Parameter<T>> Parameters { get; }
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Parameter<T>> HeldAtZero => CrossAttention ? [] : [_ca.Parameters.Single(static p => p.Name.EndsWith("self_attn.v_proj.weight", StringComparison.Ordinal))];
+
+    /// <summary>False keeps CA's values at zero (ablation): the checkpoint stays one that every reader of the format runs.</summary>
+    public bool CrossAttention { get; init; } = true;
+
+    /// <inheritdoc/>
     public override int TargetLayers { get; }
 
     /// <summary>Takes over a checkpoint; the file may be closed afterwards.</summary>
@@ -63,7 +69,7 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
     }
 
     /// <summary>A new drafter with zeroed weights. As in the reference, SA has the target's biases, LSA has Qwen2's, CA none (golden README, point 5).</summary>
-    public static MoaModel<T> Create(FrozenTarget<T> target, MoaSizes sizes, int targetLayers)
+    public static MoaModel<T> Create(FrozenTarget<T> target, MoaSizes sizes, int targetLayers, bool crossAttention = true)
     {
         LlamaConfig config = target.Config;
         int headSize = config.HiddenSize / config.Heads;
@@ -76,7 +82,10 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
             Layer("self_attention", new(config.HiddenSize, config.Heads, sizes.SaKvHeads, headSize, sizes.SaWidth), config.AttentionBias, config.RopeScaling),
             Layer("cross_attention", new(config.HiddenSize, config.Heads, sizes.CaKvHeads, headSize, sizes.CaWidth), false, null),
             new Parameter<T>("Ekv2E.weight", [config.HiddenSize, config.KvSize], trainable: true),
-            new Parameter<T>("Ekv2E.bias", [config.HiddenSize], trainable: true));
+            new Parameter<T>("Ekv2E.bias", [config.HiddenSize], trainable: true))
+        {
+            CrossAttention = crossAttention,
+        };
 
         DecoderLayer<T> Layer(string name, DrafterLayerConfig shape, bool biases, RopeScaling? scaling) =>
             Build(shape, LayerParameters<T>.Create(name, shape, biases), config.RmsNormEpsilon, config.RopeTheta, scaling);

@@ -12,8 +12,18 @@ namespace LowLevelSpec.Training.Targets;
 /// <param name="Middle">Hidden states at the input of layer L-N [n, E]; null for N = 0.</param>
 internal sealed record TargetStates<T>(Tensor<T> Final, Tensor<T> Layers, Tensor<T>? Middle) where T : unmanaged, IBinaryFloatingPointIeee754<T>;
 
+/// <summary>Where a training step takes the target's states from: the target itself, or a cache of them.</summary>
+internal interface IStateSource<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
+{
+    /// <summary>The states of a batch.</summary>
+    /// <param name="arena">Where they go.</param>
+    /// <param name="batch">The texts.</param>
+    /// <param name="lastLayers">N: with the input of layer L-N.</param>
+    TargetStates<T> States(Arena<T> arena, TrainingBatch batch, int lastLayers);
+}
+
 /// <summary>The target model: weights in full precision, frozen. Gradients pass through its last layers for target layer inference.</summary>
-internal sealed class FrozenTarget<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
+internal sealed class FrozenTarget<T> : IStateSource<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly DecoderLayer<T>[] _layers;
     private readonly Parameter<T> _finalNorm;

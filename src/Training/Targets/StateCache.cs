@@ -1,0 +1,259 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Compute;
+using LowLevelSpec.Training.Data;
+
+namespace LowLevelSpec.Training.Targets;
+
+/// <summary>
+/// The target's states of the training texts, in bf16 on disk: <c>states.bin</c> holds, per token, the final hidden state [E], keys and values of all
+/// layers [L, Ekv] and with N > 0 the input of layer L-N [E]; <c>states.done</c> one byte per text, 1 where its states are there; <c>states.key</c> what they belong
+/// to. A text's states are computed when a batch first needs them, rounded, kept, and read from then on, so a step sees the same bits either way.
+/// The next batch is read ahead while the present one is trained on. For one training at a time.
+/// </summary>
+internal sealed class StateCache : IStateSource<float>, IDisposable
+{
+    private readonly FrozenTarget<float> _target;
+    private readonly Dictionary<TrainingSequence, int> _index = new(ReferenceEqualityComparer.Instance);
+    private readonly long[] _firstToken;
+    private readonly int _tokenBytes, _lastLayers;
+    private readonly bool[] _present;
+    private readonly string _done;
+    private readonly FileStream _states;
+    private byte[] _buffer = [], _ahead = [];
+    private TrainingBatch? _aheadOf;
+    private Task _reading = Task.CompletedTask;
+    private bool _changed;
+
+    private StateCache(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers, FileStream states, string done)
+    {
+        (_target, _lastLayers, _states, _done) = (target, lastLayers, states, done);
+        _tokenBytes = sizeof(ushort) * ((target.Config.HiddenSize * (lastLayers > 0 ? 2 : 1)) + (target.Config.Layers * target.Config.KvSize));
+        _firstToken = new long[sequences.Count + 1];
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            _index[sequences[i]] = i;
+            _firstToken[i + 1] = _firstToken[i] + sequences[i].Tokens.Count;
+        }
+
+        _present = new bool[sequences.Count];
+    }
+
+    /// <summary>How large the cache is when it holds every text, in words.</summary>
+    public string Size => $"{_firstToken[^1]:N0} tokens of {_tokenBytes:N0} bytes, {_firstToken[^1] * _tokenBytes / 1e9:0.0} GB when all are there, {_present.Count(static p => p)} of {_present.Length} texts there now";
+
+    /// <summary>Opens the cache in <paramref name="folder"/>, or starts one.</summary>
+    /// <exception cref="InputException">It belongs to another target or other texts, another training has it open, or the disk is too small for it.</exception>
+    public static StateCache Open(string folder, FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers)
+    {
+        string path = Path.Combine(folder, "states.bin"), key = Path.Combine(folder, "states.key"), done = Path.Combine(folder, "states.done"), wanted = Key(target, sequences, lastLayers);
+        FileStream? states = null;
+        try
+        {
+            Directory.CreateDirectory(folder);
+            states = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
+            if (File.Exists(key) && File.ReadAllText(key) is var found && found != wanted)
+            {
+                throw new InputException($"{key}: the cached states are of '{found}', expected '{wanted}'; name another folder or delete this one");
+            }
+
+            StateCache cache = new(target, sequences, lastLayers, states, done);
+            long missing = (cache._firstToken[^1] * cache._tokenBytes) - states.Length, free = new DriveInfo(Path.GetFullPath(folder)).AvailableFreeSpace;
+            if (missing > free)
+            {
+                throw new InputException($"{folder}: the cache needs {missing / 1e9:0.0} GB more ({cache.Size}), found {free / 1e9:0.0} GB free; name a folder on a larger disk, train on less data or without --cache");
+            }
+
+            File.WriteAllText(key, wanted);
+            byte[] marks = File.Exists(done) ? File.ReadAllBytes(done) : [];
+            for (int i = 0; i < Math.Min(marks.Length, cache._present.Length); i++)
+            {
+                cache._present[i] = marks[i] == 1 && cache._firstToken[i + 1] * cache._tokenBytes <= states.Length;
+            }
+
+            states = null;
+            return cache;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"{folder}: the cache of the target's states can't be opened: {e.Message}; is another training using it?", e);
+        }
+        finally
+        {
+            states?.Dispose();
+        }
+    }
+
+    /// <summary>Starts reading the states of the batch that comes next, if all are there.</summary>
+    public void Prefetch(TrainingBatch batch)
+    {
+        if (!AllPresent(batch))
+        {
+            return;
+        }
+
+        Grow(ref _ahead, batch.Rows);
+        _aheadOf = batch;
+        byte[] to = _ahead;
+        _reading = Task.Run(() => Read(batch, to));
+    }
+
+    /// <inheritdoc/>
+    public TargetStates<float> States(Arena<float> arena, TrainingBatch batch, int lastLayers)
+    {
+        if (lastLayers != _lastLayers)
+        {
+            throw new ArgumentException($"the cache is for {_lastLayers} last layers, asked for {lastLayers}", nameof(lastLayers));
+        }
+
+        LlamaConfig config = _target.Config;
+        if (!AllPresent(batch))
+        {
+            TargetStates<float> computed = _target.States(arena, batch, lastLayers);
+            Grow(ref _buffer, batch.Rows);
+            Move(computed, batch.Rows, _buffer, narrow: true);
+            Write(batch, _buffer);
+            Move(computed, batch.Rows, _buffer, narrow: false);
+            return computed;
+        }
+
+        // The read ahead was begun one step ago, into the other buffer, for this very batch unless a training has just started.
+        TargetStates<float> states = new(
+            arena.Allocate(batch.Rows, config.HiddenSize), arena.Allocate(batch.Rows * config.Layers, config.KvSize), lastLayers > 0 ? arena.Allocate(batch.Rows, config.HiddenSize) : null);
+        Move(states, batch.Rows, Take(batch), narrow: false);
+        return states;
+    }
+
+    /// <summary>To disk: states first, then which are there.</summary>
+    public void Flush()
+    {
+        if (!_changed)
+        {
+            return;
+        }
+
+        _states.Flush(flushToDisk: true);
+        string part = _done + ".part";
+        File.WriteAllBytes(part, [.. _present.Select(static p => (byte)(p ? 1 : 0))]);
+        File.Move(part, _done, overwrite: true);
+        _changed = false;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _reading.Wait();
+        _states.Dispose();
+    }
+
+    /// <summary>Target (a hash of its states of a fixed text, which its arithmetic on this processor enters), texts and shape.</summary>
+    private static string Key(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers)
+    {
+        using IncrementalHash texts = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (TrainingSequence sequence in sequences)
+        {
+            int[] tokens = [sequence.Tokens.Count, .. sequence.Tokens];
+            texts.AppendData(MemoryMarshal.AsBytes(tokens.AsSpan()));
+        }
+
+        int[] probe = [.. Enumerable.Range(0, 12).Select(i => i * 7 % target.Config.VocabularySize)];
+        TargetStates<float> states = target.States(new Arena<float>(), new TrainingBatch([new TrainingSequence(probe, new bool[probe.Length])]), lastLayers);
+        byte[] hash = SHA256.HashData([.. MemoryMarshal.AsBytes(states.Final.Span), .. MemoryMarshal.AsBytes(states.Layers.Span)]);
+        return $"target {Convert.ToHexStringLower(hash.AsSpan(0, 8))}, texts {Convert.ToHexStringLower(texts.GetHashAndReset().AsSpan(0, 8))}, last layers {lastLayers}";
+    }
+
+    private bool AllPresent(TrainingBatch batch) => batch.Sequences.All(s => _present[_index[s]]);
+
+    private void Grow(ref byte[] buffer, int rows)
+    {
+        long needed = (long)rows * _tokenBytes;
+        if (buffer.LongLength < needed)
+        {
+            buffer = GC.AllocateUninitializedArray<byte>(checked((int)needed));
+        }
+    }
+
+    private byte[] Take(TrainingBatch batch)
+    {
+        _reading.GetAwaiter().GetResult();
+        if (_aheadOf is not null && _aheadOf.Sequences.SequenceEqual(batch.Sequences))
+        {
+            (_buffer, _ahead, _aheadOf) = (_ahead, _buffer, null);
+            return _buffer;
+        }
+
+        Grow(ref _buffer, batch.Rows);
+        Read(batch, _buffer);
+        return _buffer;
+    }
+
+    private void Read(TrainingBatch batch, byte[] to)
+    {
+        foreach ((long at, Memory<byte> bytes) in Parts(batch, to))
+        {
+            int done = 0;
+            while (done < bytes.Length)
+            {
+                int count = RandomAccess.Read(_states.SafeFileHandle, bytes.Span[done..], at + done);
+                done += count > 0 ? count : throw new InputException($"{_states.Name}: ends before the states of a text that it should hold; delete the cache");
+            }
+        }
+    }
+
+    private void Write(TrainingBatch batch, byte[] from)
+    {
+        foreach ((long at, Memory<byte> bytes) in Parts(batch, from))
+        {
+            RandomAccess.Write(_states.SafeFileHandle, bytes.Span, at);
+        }
+
+        foreach (TrainingSequence sequence in batch.Sequences)
+        {
+            _present[_index[sequence]] = true;
+        }
+
+        _changed = true;
+    }
+
+    /// <summary>Where in the file each text of a batch is, and where in the batch's buffer.</summary>
+    private IEnumerable<(long At, Memory<byte> Bytes)> Parts(TrainingBatch batch, byte[] buffer)
+    {
+        for (int s = 0; s < batch.Sequences.Count; s++)
+        {
+            yield return (_firstToken[_index[batch.Sequences[s]]] * _tokenBytes, buffer.AsMemory(batch.FirstRow[s] * _tokenBytes, batch.Sequences[s].Tokens.Count * _tokenBytes));
+        }
+    }
+
+    /// <summary>Between a batch's states and its tokens' records, rounding on the way out.</summary>
+    private void Move(TargetStates<float> states, int rows, byte[] records, bool narrow)
+    {
+        int e = _target.Config.HiddenSize, layers = _target.Config.Layers * _target.Config.KvSize;
+        Tensor<float> all = states.Layers.Reshape(rows, layers);
+        Work.Blocks(rows, 16, (long)rows * _tokenBytes, (first, count) =>
+        {
+            for (int i = first; i < first + count; i++)
+            {
+                Span<ushort> record = MemoryMarshal.Cast<byte, ushort>(records.AsSpan(checked(i * _tokenBytes), _tokenBytes));
+                Convert16(states.Final.Row(i), record[..e], narrow);
+                Convert16(all.Row(i), record.Slice(e, layers), narrow);
+                if (states.Middle is not null)
+                {
+                    Convert16(states.Middle.Row(i), record[(e + layers)..], narrow);
+                }
+            }
+        });
+    }
+
+    private static void Convert16(Span<float> values, Span<ushort> record, bool narrow)
+    {
+        if (narrow)
+        {
+            BFloat16Rows.Narrow(values, record);
+        }
+        else
+        {
+            BFloat16Rows.Widen(record, values);
+        }
+    }
+}

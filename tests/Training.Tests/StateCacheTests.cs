@@ -1,0 +1,99 @@
+using LowLevelSpec.Models;
+using LowLevelSpec.Training.Data;
+using LowLevelSpec.Training.Drafters;
+using LowLevelSpec.Training.Losses;
+using LowLevelSpec.Training.Optimisation;
+using Xunit;
+
+namespace LowLevelSpec.Training.Tests;
+
+/// <summary>States from the cache train like states computed anew.</summary>
+public sealed class StateCacheTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("llspec-").FullName;
+
+    public StateCacheTests() => SmallCase.Write(TargetFolder, biases: false);
+
+    private string TargetFolder => Directory.CreateDirectory(Path.Combine(_folder, "target")).FullName;
+
+    private string Cache => Path.Combine(_folder, "cache");
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void Cold_warm_and_resumed_caches_give_the_same_bits(int targetLayers)
+    {
+        // 12 steps are some three epochs, so the first training reads its own states, too.
+        IReadOnlyList<StepLog> cold = Train("cold", targetLayers, 12), warm = Train("warm", targetLayers, 12);
+        Assert.Equal(cold, warm);
+        foreach (int steps in (int[])[5, 12])
+        {
+            Directory.Delete(Cache, recursive: true);
+            _ = Train("resumed", targetLayers, steps);
+        }
+
+        Assert.Equal(cold, TrainingLogs.Read(Path.Combine(_folder, "resumed")).Steps);
+        foreach (string other in (string[])["warm", "resumed"])
+        {
+            Assert.Equal(File.ReadAllBytes(Path.Combine(_folder, "cold", "checkpoint.safetensors")), File.ReadAllBytes(Path.Combine(_folder, other, "checkpoint.safetensors")));
+        }
+    }
+
+    [Fact]
+    public void Rounded_states_train_nearly_like_exact_ones()
+    {
+        IReadOnlyList<StepLog> exact = Train("exact", 0, 4, cached: false), rounded = Train("rounded", 0, 4);
+
+        // bf16 keeps 8 bits: 2^-9 per element of states of size one.
+        Assert.NotEqual(exact, rounded);
+        Assert.All(exact.Zip(rounded), static pair => Assert.Equal(pair.First.Loss, pair.Second.Loss, 0.02));
+    }
+
+    [Fact]
+    public void Another_target_layer_or_other_texts_are_refused()
+    {
+        _ = Train("first", 0, 1);
+        Assert.Contains("delete", Assert.Throws<InputException>(() => Train("second", 1, 1)).Message);
+        using (Trainer open = Open("third", 0, 1, cached: true))
+        {
+            Assert.Contains("another training", Assert.Throws<InputException>(() => Open("fourth", 0, 1, cached: true)).Message);
+            Assert.Contains("bytes", open.CacheSize);
+        }
+
+        Directory.Delete(Path.Combine(_folder, "third"), recursive: true);
+        Assert.Throws<InputException>(() => new Trainer(TargetFolder, Texts(29), Path.Combine(_folder, "third"), Options(0, 1, cached: true)));
+    }
+
+    private IReadOnlyList<StepLog> Train(string name, int targetLayers, int steps, bool cached = true)
+    {
+        List<StepLog> log = [];
+        using Trainer trainer = Open(name, targetLayers, steps, cached);
+        trainer.Run(log.Add);
+        return log;
+    }
+
+    private Trainer Open(string name, int targetLayers, int steps, bool cached) => new(TargetFolder, Texts(30), Path.Combine(_folder, name), Options(targetLayers, steps, cached));
+
+    private TrainerOptions Options(int targetLayers, int steps, bool cached) => new()
+    {
+        Drafter = new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), targetLayers),
+        Loss = LossWeights.Kl(targetLayers),
+        Schedule = new PeakSchedule(1e-3, 3, 200),
+        Steps = steps,
+        CheckpointEvery = 4,
+        MicroBatchTokens = 120,
+        CacheFolder = cached ? Cache : null,
+    };
+
+    private static List<TrainingSequence> Texts(int count)
+    {
+        Random random = new(5);
+        return [.. Enumerable.Range(0, count).Select(_ =>
+        {
+            int length = random.Next(8, 24);
+            return new TrainingSequence([.. Enumerable.Range(0, length).Select(_ => random.Next(SmallCase.Vocabulary))], [.. Enumerable.Range(0, length).Select(static i => i >= 3)]);
+        })];
+    }
+}
