@@ -27,6 +27,7 @@ usage: ./build.sh VERB [arguments]
   train-package [RID]
                  makes out/llspec-train-RID.tar.gz (linux-x64 by default): the CLI with its runtime,
                  for machines without .NET that are to train or distil
+  gpu-package    packs tests, benchmark and sources for a machine with a GPU: out/llspec-gpu.tar.xz
   doctor         shows what was found on this machine, and what to do about the rest
   help           this table
 
@@ -187,6 +188,29 @@ build_native() {
 
 native() { build_native plain; }
 
+# What a machine with a GPU needs: tests and benchmark with their runtime, the kernels' sources, one script. out/llspec-gpu.tar.xz.
+gpu_package() {
+    local folder=$out/gpu-package project
+    find_dotnet
+    rm -rf "$folder" "$out/gpu-obj"
+    mkdir -p "$folder/native"
+    for project in tests/Engine.Tests:tests tests/Interop.Tests:interop bench/Cuda:bench; do
+        # Partial: what is found by reflection stays. Full trimming would leave no test to run. Its own obj folder, as trimming changes what the ordinary build made.
+        run_dotnet publish "${project%%:*}" -c Release -r linux-x64 --self-contained -p:PublishTrimmed=true -p:TrimMode=partial -p:SuppressTrimAnalysisWarnings=true \
+            -p:TreatWarningsAsErrors=false -p:RunAnalyzers=false -p:DebugType=none -p:InvariantGlobalization=true --artifacts-path "$out/gpu-obj" -o "$folder/${project##*:}"
+    done
+    cp -r "$root/native/cuda" "$folder/native/"
+    cp "$root/CMakeLists.txt" "$root/LICENSE" "$folder/"
+    cp "$root/native/gpu-package/run.sh" "$folder/run.sh"
+    git -C "$root" rev-parse HEAD >"$folder/commit" 2>/dev/null || printf 'unknown\n' >"$folder/commit"
+    # The runtime is in there three times; a window as large as the whole finds that out.
+    tar --sort=name --owner=0 --group=0 --mtime=@0 -C "$out" -c gpu-package | xz -6 --lzma2=preset=6,dict=192MiB -T1 >"$out/llspec-gpu.tar.xz"
+    local bytes
+    bytes=$(stat -c %s "$out/llspec-gpu.tar.xz")
+    say "out/llspec-gpu.tar.xz: $((bytes / 1000)) KB; on the GPU machine: tar xf llspec-gpu.tar.xz && bash gpu-package/run.sh"
+    ((bytes < 25000000)) || die "the package is larger than 25 MB"
+}
+
 # Builds the CLI alone, quietly (what went wrong is shown), and runs it.
 llspec() {
     local log
@@ -205,6 +229,7 @@ verb=${1:-help}
 shift || true
 case $verb in
     build | format | golden | bench | pack | native | train-package) "$verb" "$@" ;;
+    gpu-package) gpu_package ;;
     test) run_tests "$@" ;;
     demo | doctor) llspec "$verb" "$@" ;;
     help | -h | --help) help ;;

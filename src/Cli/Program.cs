@@ -1,6 +1,9 @@
 using System.Runtime.InteropServices;
 using LowLevelSpec.Cli;
 
+#if MANAGED_CUDA
+LowLevelSpec.Interop.Cuda.CudaDriver.Other = new LowLevelSpec.Interop.ManagedCuda.ManagedCudaDriver();
+#endif
 CliConsole console = new(StandardOutput.Open(), Console.Error, Console.In)
 {
     OutIsTerminal = !Console.IsOutputRedirected,

@@ -44,6 +44,9 @@ public sealed record EngineOptions
     /// <summary>How quantised weights are multiplied.</summary>
     public Arithmetic Arithmetic { get; init; }
 
+    /// <summary>What runs the model: "cpu", "cuda" (the first GPU), "cuda:N" or "emulated" (the GPU's kernels on the CPU, far slower: for tests).</summary>
+    public string Device { get; init; } = "cpu";
+
     /// <summary>Longest sequence in tokens; 0 = what the model was made for. Never beyond that.</summary>
     public int ContextLength { get; init; }
 }

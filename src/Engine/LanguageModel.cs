@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Backends.Cpu;
+using LowLevelSpec.Engine.Backends.Cuda;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Target;
@@ -66,7 +67,7 @@ public sealed class LanguageModel : IDisposable
                 throw new InputException($"context length: found {options.ContextLength}, expected 0 (the model's own) to {most}, which is what the model was made for");
             }
 
-            backend = new CpuBackend(options.Threads, options.Width, options.Arithmetic);
+            backend = CudaDevices.Open(options.Device) ?? new CpuBackend(options.Threads, options.Width, options.Arithmetic);
             return new LanguageModel(file, backend, options);
         }
         catch

@@ -61,6 +61,8 @@ LLSPEC_KERNEL __launch_bounds__(64) llspec_accept(LlspecAccept p)
         return;
     }
 
+    // The drafter has taken in everything up to the root, which is now verified.
+    s->sa_length = verified + 1;
     s->accepted = accepted;
     s->observed = accepted + 1;
     s->verified = verified + accepted + 1;

@@ -6,6 +6,7 @@ using System.Runtime.Intrinsics.X86;
 using LowLevelSpec.Cli.Options;
 using LowLevelSpec.Cli.Output;
 using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Backends.Cuda;
 using Spectre.Console;
 
 namespace LowLevelSpec.Cli.Commands;
@@ -46,10 +47,14 @@ internal sealed class DoctorCommand : Command
 
     private static DoctorReport Examine()
     {
-        bool cuda = HasCudaDriver();
+        CudaReport cuda = CudaDevices.Examine();
         int bits = (int)WidestSimd();
         List<string> models = FindModels(), advice = [];
-        if (!cuda)
+        if (cuda.HasDriver && cuda.Problem is not null)
+        {
+            advice.Add($"the GPU can't be used: {cuda.Problem}");
+        }
+        else if (!cuda.HasDriver)
         {
             advice.Add("no CUDA driver: nothing to do; the CPU backend runs");
         }
@@ -81,7 +86,8 @@ internal sealed class DoctorCommand : Command
             Threads = Environment.ProcessorCount,
             SimdBits = bits,
             MemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
-            CudaDriver = cuda,
+            CudaDriver = cuda.HasDriver,
+            Cuda = cuda,
             Models = models,
             Advice = advice,
         };
@@ -92,17 +98,6 @@ internal sealed class DoctorCommand : Command
         : Vector256.IsHardwareAccelerated ? SimdWidth.Bits256
         : Vector128.IsHardwareAccelerated ? SimdWidth.Bits128
         : SimdWidth.Scalar;
-
-    private static bool HasCudaDriver()
-    {
-        bool found = NativeLibrary.TryLoad(OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1", out nint driver);
-        if (found)
-        {
-            NativeLibrary.Free(driver);
-        }
-
-        return found;
-    }
 
     private static List<string> FindModels()
     {
@@ -136,7 +131,9 @@ internal sealed class DoctorCommand : Command
         Row("cores", $"{report.Cores}, {report.Threads} threads by default");
         Row("vectors", report.SimdBits == (int)SimdWidth.Scalar ? "none" : $"{report.SimdBits} bits");
         Row("memory", $"{report.MemoryBytes / (double)(1 << 30):0.0} GiB");
-        Row("gpu", report.CudaDriver ? "a CUDA driver is installed; this version runs on the CPU" : "none");
+        Row("gpu", report.Cuda.Devices.Count == 0 ? "none" : string.Join('\n', report.Cuda.Devices));
+        Row("cuda", report.Cuda.HasDriver ? $"driver for CUDA {report.Cuda.Version ?? "unknown"}{(report.Cuda.Problem is null ? "; use --device cuda" : "")}" : "no driver");
+        Row("gpu kernels", report.Cuda.Kernels.Count == 0 ? "none in this build: ./build.sh native makes them" : string.Join(", ", report.Cuda.Kernels));
         Row("models", report.Models.Count == 0 ? "none" : string.Join('\n', report.Models));
         _console.Write(table);
         foreach (string advice in report.Advice)

@@ -25,10 +25,11 @@ internal sealed class ModelArguments
         HelpName = "A",
     };
 
+    private readonly Option<string?> _device = new("--device") { Description = "What runs the model: cpu (the default), cuda, cuda:N, or emulated (the GPU's kernels on the CPU, for tests).", HelpName = "D" };
     private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for (the default).", low: 0);
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_model, _threads, _width, _arithmetic, _context];
+    public IEnumerable<Option> All => [_model, _device, _threads, _width, _arithmetic, _context];
 
     /// <summary>Whether a target is named.</summary>
     public bool IsGiven(ParseResult result) => result.GetValue(_model) is not null;
@@ -42,6 +43,7 @@ internal sealed class ModelArguments
         Threads = _threads.Read(result) ?? 0,
         Width = Width(result.GetValue(_width) ?? "auto"),
         Arithmetic = Arithmetic(result.GetValue(_arithmetic) ?? "auto"),
+        Device = result.GetValue(_device) ?? "cpu",
         ContextLength = _context.Read(result) ?? 0,
     };
 

@@ -1,3 +1,5 @@
+using LowLevelSpec.Engine.Backends.Cuda;
+
 namespace LowLevelSpec.Cli.Output;
 
 /// <summary>What llspec found on this machine.</summary>
@@ -29,6 +31,9 @@ internal sealed record DoctorReport
 
     /// <summary>Whether a CUDA driver is installed.</summary>
     public required bool CudaDriver { get; init; }
+
+    /// <summary>The driver's version, its devices, the kernels that this build carries, and why nothing can run there.</summary>
+    public required CudaReport Cuda { get; init; }
 
     /// <summary>Models at hand.</summary>
     public required IReadOnlyList<string> Models { get; init; }

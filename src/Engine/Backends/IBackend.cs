@@ -40,8 +40,21 @@ public interface IBackend : IDisposable
     /// <summary>As <see cref="LoadWeight"/>, for a weight that <see cref="MatMul"/> will read: a backend may bring it into the order of its kernels now.</summary>
     Weight LoadMatrix(TensorView view) => LoadWeight(view);
 
+    /// <summary>
+    /// Runs <paramref name="load"/> and returns what frees the weights that it has loaded on this thread; null where nothing needs freeing, because weights
+    /// lie in the file's own mapping.
+    /// </summary>
+    IDisposable? CollectWeights(Action load)
+    {
+        load();
+        return null;
+    }
+
     /// <summary>output[i] = row tokens[i] of the table. table [V, E], output [n, E].</summary>
     void Embed(Weight table, ReadOnlySpan<int> tokens, Matrix output);
+
+    /// <summary>The same for the tokens of a pass's rows.</summary>
+    void Embed(Weight table, PassBatch batch, Matrix output) => Embed(table, batch.Tokens, output);
 
     /// <summary>output = (input * 1/sqrt(mean(input^2) + epsilon)) * gain, per row; input [n, E], gain [1, E]; may work in place.</summary>
     void RmsNorm(Matrix input, Weight gain, float epsilon, Matrix output);
@@ -54,6 +67,22 @@ public interface IBackend : IDisposable
 
     /// <summary>Rotates each head of each row in place by its position; values [n, heads*D], D = table.HeadSize, pairs (i, i + D/2).</summary>
     void Rope(Matrix values, int heads, RopeTable table, ReadOnlySpan<int> positions);
+
+    /// <summary>The same with the positions of a pass's rows.</summary>
+    void Rope(Matrix values, int heads, RopeTable table, PassBatch batch) => Rope(values, heads, table, batch.Positions);
+
+    /// <summary>The same with the first n of positions that never change.</summary>
+    void Rope(Matrix values, int heads, RopeTable table, FixedPositions positions) => Rope(values, heads, table, positions.Values[..values.Rows]);
+
+    /// <summary>
+    /// <see cref="Rope(Matrix, int, RopeTable, PassBatch)"/> of q [n, H*D] and k [n, K*D], then <see cref="StoreKv"/>: what every self-attention does, and a backend may do at once.
+    /// </summary>
+    void RopeAndStore(PassBatch batch, int layer, RopeTable table, Matrix q, int heads, Matrix k, Matrix v)
+    {
+        Rope(q, heads, table, batch);
+        Rope(k, k.Columns / table.HeadSize, table, batch);
+        StoreKv(batch, layer, k, v);
+    }
 
     /// <summary>Writes k and v [n, K*D] of every row to layer <paramref name="layer"/> of its sequence's cache at its cache row.</summary>
     void StoreKv(PassBatch batch, int layer, Matrix k, Matrix v);

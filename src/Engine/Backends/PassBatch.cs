@@ -34,6 +34,15 @@ public sealed class PassBatch
     /// <summary>Most rows.</summary>
     public int Capacity { get; }
 
+    /// <summary>Changes with the rows, so that a backend knows whether a copy of them is still good.</summary>
+    internal int Version { get; private set; }
+
+    /// <summary>Where a backend's own work writes the rows: then tokens, positions and what they see are there and not here. Null for rows that the host writes.</summary>
+    internal object? Planned { get; private set; }
+
+    /// <summary>The largest position; -1 where there is no row.</summary>
+    internal int LastPosition { get; private set; } = -1;
+
     /// <summary>Rows in use.</summary>
     public int Count { get; private set; }
 
@@ -60,6 +69,9 @@ public sealed class PassBatch
     {
         Count = 0;
         _ancestorTotal = 0;
+        Planned = null;
+        LastPosition = -1;
+        Version++;
     }
 
     /// <summary>Adds a causal row: written to <paramref name="cacheRow"/>, sees rows 0..<paramref name="cacheRow"/>.</summary>
@@ -83,6 +95,18 @@ public sealed class PassBatch
     public int AddTree(KvCache cache, TokenId token, Position position, CacheRow cacheRow, int prefix, ReadOnlySpan<int> ancestors) =>
         Add(cache, token, position, cacheRow.Value, prefix, ancestors);
 
+    /// <summary>Lets the batch stand for up to <paramref name="rows"/> rows that a backend writes itself.</summary>
+    /// <param name="plan">The backend's own description of where.</param>
+    /// <param name="cache">Cache that all rows belong to.</param>
+    /// <param name="rows">Rows of every operation on the batch.</param>
+    internal void Plan(object plan, KvCache cache, int rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, Capacity);
+        Clear();
+        (Planned, Count) = (plan, rows);
+        _caches.AsSpan(0, rows).Fill(cache);
+    }
+
     private int Add(KvCache cache, TokenId token, Position position, int cacheRow, int prefix, ReadOnlySpan<int> ancestors)
     {
         if (Count == Capacity)
@@ -99,6 +123,8 @@ public sealed class PassBatch
         _caches[row] = cache;
         _tokens[row] = token.Value;
         _positions[row] = position.Value;
+        LastPosition = Math.Max(LastPosition, position.Value);
+        Version++;
         _cacheRows[row] = cacheRow;
         _prefix[row] = prefix;
         _ancestorStart[row] = _ancestorTotal;

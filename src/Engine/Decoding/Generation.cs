@@ -55,6 +55,7 @@ internal sealed class Generation : IDisposable
     private readonly int[] _acceptedPerDepth;
     private readonly bool _drafts;
     private readonly bool _logitsOnDemand;
+    private readonly DeviceCycle? _deviceCycle;
     private readonly int _draftDepth;
     private bool _drafterFailed;
     private int _cycles;
@@ -107,9 +108,16 @@ internal sealed class Generation : IDisposable
                 ChunkRows = ChunkRows,
             };
             _session = (_drafts ? plan.Drafter : new NoDrafter()).CreateSession(context);
+
+            // A greedy choice is a comparison of logits wherever it is made; other choices are made by the host alone.
+            if (backend is ICycleBackend cycles && logitsOnDemand is null && _sampler.IsPlainArgMax && (!_drafts || _session.CanRecord))
+            {
+                _deviceCycle = new DeviceCycle(cycles, _pass, _batch, _cache, _session, tree, target.Config.VocabularySize);
+            }
         }
         catch
         {
+            _deviceCycle?.Dispose();
             _session?.Dispose();
             _pass?.Dispose();
             _cache?.Dispose();
@@ -131,6 +139,9 @@ internal sealed class Generation : IDisposable
 
     /// <summary>Drafted tokens accepted in the last cycle.</summary>
     public int LastAccepted { get; private set; }
+
+    /// <summary>Seconds that the last cycle took by the clock of the device that ran it whole; 0 where the host ran it.</summary>
+    internal double DeviceSeconds => _deviceCycle?.LastSeconds ?? 0;
 
     /// <summary>The last cycle's tree, for golden checks.</summary>
     internal DraftTree Tree { get; } = new();
@@ -178,6 +189,13 @@ internal sealed class Generation : IDisposable
     public void Step()
     {
         long start = Stopwatch.GetTimestamp();
+        if (_deviceCycle is not null)
+        {
+            StepOnDevice(_deviceCycle);
+            _verifyTicks += Stopwatch.GetTimestamp() - start;
+            return;
+        }
+
         int verified = _cache.Length;
         TokenId root = new(_sequence.Tokens[_sequence.Count - 1]);
         if (_drafts && DrafterSees(verified + _draftDepth))
@@ -215,16 +233,45 @@ internal sealed class Generation : IDisposable
         }
 
         long end = Stopwatch.GetTimestamp();
+        Count(accepted);
+        _draftTicks += drafted - start + (end - acceptedAt);
+        _verifyTicks += verifiedAt - drafted + logitTicks;
+        _otherTicks += acceptedAt - verifiedAt - logitTicks;
+    }
+
+    /// <summary>A cycle that the backend runs whole: its time is counted as verification, of which drafting is a part that no clock of the host sees.</summary>
+    private void StepOnDevice(DeviceCycle cycle)
+    {
+        CycleOutcome outcome = cycle.Run(DrafterSees(_cache.Length + _draftDepth), _sequence, NewTokens);
+        if (outcome.Failed)
+        {
+            throw NotFinite(null);
+        }
+
+        _drafterFailed |= outcome.DrafterFailed;
+        _draftedNodes += outcome.TreeNodes - 1;
+        int accepted = 0;
+        _pathNodes[0] = 0;
+        for (int i = 0; i < outcome.Tokens.Length && Finished is null; i++)
+        {
+            Commit(new TokenId(outcome.Tokens[i]));
+            if (i < outcome.Accepted)
+            {
+                _pathNodes[++accepted] = outcome.Path[i + 1];
+            }
+        }
+
+        Count(accepted);
+    }
+
+    private void Count(int accepted)
+    {
         LastAccepted = accepted;
         _accepted[_cycles++] = accepted;
         for (int d = 0; d < accepted; d++)
         {
             _acceptedPerDepth[d]++;
         }
-
-        _draftTicks += drafted - start + (end - acceptedAt);
-        _verifyTicks += verifiedAt - drafted + logitTicks;
-        _otherTicks += acceptedAt - verifiedAt - logitTicks;
     }
 
     /// <summary>Text that became final since the last call, where stop strings are watched for.</summary>
@@ -257,6 +304,7 @@ internal sealed class Generation : IDisposable
 
     public void Dispose()
     {
+        _deviceCycle?.Dispose();
         _session.Dispose();
         _pass.Dispose();
         _cache.Dispose();
@@ -335,9 +383,12 @@ internal sealed class Generation : IDisposable
         }
         catch (ArithmeticException e)
         {
-            throw new InputException($"the model's logits for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow; check the file with 'llspec inspect' and download or convert it again", e);
+            throw NotFinite(e);
         }
     }
+
+    private InputException NotFinite(ArithmeticException? cause) =>
+        new($"the model's logits for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow; check the file with 'llspec inspect' and download or convert it again", cause ?? new ArithmeticException("a logit is NaN or infinite"));
 
     private void Commit(TokenId token)
     {

@@ -61,6 +61,23 @@ internal abstract class DraftSession : IDisposable
     /// <summary>Proposes a tree below the last committed token.</summary>
     public abstract void Draft(DraftTree tree);
 
+    /// <summary>Whether a backend can run its drafting as part of a recorded cycle: <see cref="RecordDraft"/>.</summary>
+    public virtual bool CanRecord => false;
+
+    /// <summary>Committed tokens in its own cache.</summary>
+    public virtual int OwnRows => 0;
+
+    /// <summary>The passes of <see cref="Draft"/>, with rows and choices that <paramref name="plan"/> makes.</summary>
+    public virtual void RecordDraft(ICyclePlan plan) => throw new NotSupportedException();
+
+    /// <summary>The passes of <see cref="Observe"/> for the tokens that a recorded cycle has just verified.</summary>
+    public virtual void RecordObserve(ICyclePlan plan) => throw new NotSupportedException();
+
+    /// <summary>Takes note of a recorded cycle, after which <paramref name="verified"/> tokens are verified.</summary>
+    public virtual void Follow(int verified)
+    {
+    }
+
     /// <summary>Called with the name and value of each stage, for golden checks.</summary>
     public Action<string, Matrix>? Trace { get; set; }
 
@@ -177,6 +194,28 @@ internal abstract class LevelDraftSession : DraftSession
 
         Grower.Select(tree);
         AfterDraft();
+    }
+
+    /// <summary>What writes the rows while a cycle is recorded, else null: the host does.</summary>
+    protected ICyclePlan? Plan { get; private set; }
+
+    public sealed override void RecordDraft(ICyclePlan plan)
+    {
+        Plan = plan;
+        try
+        {
+            plan.StartTree(FirstStep());
+            for (int level = 1; level < Grower.Depth - 1; level++)
+            {
+                plan.GrowTree(NextStep(level));
+            }
+
+            plan.SelectTree();
+        }
+        finally
+        {
+            Plan = null;
+        }
     }
 
     /// <summary>Feeds what the drafter has not seen up to and including the root; logits [1, V] of the root.</summary>

@@ -27,7 +27,11 @@ public abstract class Drafter : IDisposable
     private readonly SharedLifetime _lifetime;
 
     /// <summary>Creates the drafter.</summary>
-    private protected Drafter() => _lifetime = new SharedLifetime(Release);
+    private protected Drafter() => _lifetime = new SharedLifetime(() =>
+    {
+        Weights?.Dispose();
+        Release();
+    });
 
     /// <summary>"moa", "moa-tli1", "eagle", "independent", "lookup", "none".</summary>
     public abstract string Kind { get; }
@@ -39,6 +43,9 @@ public abstract class Drafter : IDisposable
     internal LanguageModel? Owner { get; set; }
 
     internal SharedLifetime Lifetime => _lifetime;
+
+    /// <summary>Frees its weights where they are copies in a device's memory.</summary>
+    internal IDisposable? Weights { get; set; }
 
     internal abstract DraftSession CreateSession(DraftContext context);
 
@@ -116,12 +123,15 @@ internal static class Drafters
                 throw new InputException($"{path}: target layer inference is for MoA drafters; this is {file.Kind}; leave --tli out");
             }
 
-            Drafter drafter = file.Kind switch
+            Drafter? made = null;
+            IDisposable? weights = backend.CollectWeights(() => made = file.Kind switch
             {
                 DrafterKind.Moa => new MoaDrafter(backend, file, target, file.Moa!.TargetLayerInference ?? options.TargetLayerInference ?? 0),
                 DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config, options.AlignedEagleMask),
                 _ => new IndependentDrafter(backend, file),
-            };
+            });
+            Drafter drafter = made!;
+            drafter.Weights = weights;
             drafter.MaxPosition = file.TrainedLength ?? int.MaxValue;
             return drafter;
         }

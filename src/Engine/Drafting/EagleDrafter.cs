@@ -213,7 +213,7 @@ internal sealed class EagleSession : LevelDraftSession
     private void RunLayer(int count)
     {
         Matrix input = _input.Slice(0, count), x = _x.Slice(0, count);
-        Context.Target.Embed(_batch.Tokens, input.SliceColumns(0, x.Columns));
+        Context.Target.Embed(_batch, input.SliceColumns(0, x.Columns));
         Trace?.Invoke("fc_input", input);
         Backend.MatMul(_drafter.Fc, input, x, _drafter.FcBias);
         Trace?.Invoke("fc_output", x);

@@ -7,12 +7,14 @@ namespace LowLevelSpec.Engine.Drafting;
 /// <summary>A Mixture-of-Attentions drafter (paper section 3): weights shared by all generations.</summary>
 internal sealed class MoaDrafter : Drafter
 {
-    private readonly DrafterFile _file;
+    private readonly DrafterFile? _file;
 
     public MoaDrafter(IBackend backend, DrafterFile file, LlamaModel target, int targetLayerInference)
+        : this(backend, file.Moa ?? throw new ArgumentException("not a Mixture-of-Attentions checkpoint", nameof(file)), target, targetLayerInference) => _file = file;
+
+    /// <summary>A drafter over weights that lie anywhere and outlive it.</summary>
+    public MoaDrafter(IBackend backend, MoaTensors tensors, LlamaModel target, int targetLayerInference)
     {
-        _file = file;
-        MoaTensors tensors = file.Moa ?? throw new ArgumentException("not a Mixture-of-Attentions checkpoint", nameof(file));
         LlamaConfig config = target.Config;
         if (targetLayerInference < 0 || targetLayerInference > config.Layers)
         {
@@ -67,5 +69,5 @@ internal sealed class MoaDrafter : Drafter
 
     internal override DraftSession CreateSession(DraftContext context) => new MoaSession(this, context);
 
-    private protected override void Release() => _file.Dispose();
+    private protected override void Release() => _file?.Dispose();
 }

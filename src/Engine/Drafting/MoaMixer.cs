@@ -21,7 +21,7 @@ internal sealed class MoaMixer : IDisposable
     private readonly Matrix _states, _mean, _mixed;
     private readonly LayerScratch _caScratch;
     private readonly LayerScratch? _lsaScratch;
-    private readonly int[] _layerPositions;
+    private readonly FixedPositions _layerPositions;
 
     /// <param name="drafter">Weights.</param>
     /// <param name="backend">Where it runs.</param>
@@ -36,11 +36,7 @@ internal sealed class MoaMixer : IDisposable
         _mixed = _activations.Allocate(TokensAtOnce, target.HiddenSize, "mixed target state");
         _caScratch = drafter.CrossAttention.CreateScratch(_activations, TokensAtOnce, "cross-attention keys");
         _lsaScratch = drafter.LayerSelfAttention?.CreateScratch(_activations, rows, "layer self-attention");
-        _layerPositions = new int[rows];
-        for (int i = 0; i < rows; i++)
-        {
-            _layerPositions[i] = i % target.Layers;
-        }
+        _layerPositions = FixedPositions.Repeating(target.Layers, rows);
     }
 
     /// <summary>Called with the name and value of each stage, for golden checks.</summary>
@@ -64,20 +60,21 @@ internal sealed class MoaMixer : IDisposable
         crossCache.Length = first + count;
     }
 
+    /// <summary><see cref="Mix"/> of the tokens that a recorded cycle has just verified, at most <paramref name="most"/> of them.</summary>
+    public void Record(ICyclePlan plan, KvCache targetCache, KvCache crossCache, int most)
+    {
+        plan.GatherObserved(targetCache, _states.Slice(0, most * targetCache.Layers));
+        Matrix mixed = MixStates(targetCache.Layers, most);
+        plan.Fill(_batch, CycleRows.Observed, crossCache, most);
+        _drafter.CrossAttention.StoreCrossKeys(_batch, mixed, _caScratch);
+    }
+
     public void Dispose() => _activations.Dispose();
 
     private void MixSome(KvCache targetCache, KvCache crossCache, ReadOnlySpan<int> tokens, int first, int count)
     {
-        int layers = targetCache.Layers;
-        Matrix states = _states.Slice(0, count * layers), mean = _mean.Slice(0, count), mixed = _mixed.Slice(0, count);
-        _backend.GatherLayers(targetCache, new CacheRow(first), count, states);
-        Trace?.Invoke("lsa.input", states);
-        _drafter.LayerSelfAttention?.ForwardGroups(states, layers, _layerPositions.AsSpan(0, count * layers), _lsaScratch!);
-        Trace?.Invoke("lsa.output", states);
-        _backend.GroupMean(states, layers, mean);
-        Trace?.Invoke("lsa.mean", mean);
-        _backend.MatMul(_drafter.Ekv2E, mean, mixed, _drafter.Ekv2EBias);
-        Trace?.Invoke("ekv2e.output", mixed);
+        _backend.GatherLayers(targetCache, new CacheRow(first), count, _states.Slice(0, count * targetCache.Layers));
+        Matrix mixed = MixStates(targetCache.Layers, count);
         _batch.Clear();
         for (int i = 0; i < count; i++)
         {
@@ -85,5 +82,19 @@ internal sealed class MoaMixer : IDisposable
         }
 
         _drafter.CrossAttention.StoreCrossKeys(_batch, mixed, _caScratch);
+    }
+
+    /// <summary>LSA, mean and Ekv2E over the gathered states of <paramref name="count"/> tokens: [count, E].</summary>
+    private Matrix MixStates(int layers, int count)
+    {
+        Matrix states = _states.Slice(0, count * layers), mean = _mean.Slice(0, count), mixed = _mixed.Slice(0, count);
+        Trace?.Invoke("lsa.input", states);
+        _drafter.LayerSelfAttention?.ForwardGroups(states, layers, _layerPositions, _lsaScratch!);
+        Trace?.Invoke("lsa.output", states);
+        _backend.GroupMean(states, layers, mean);
+        Trace?.Invoke("lsa.mean", mean);
+        _backend.MatMul(_drafter.Ekv2E, mean, mixed, _drafter.Ekv2EBias);
+        Trace?.Invoke("ekv2e.output", mixed);
+        return mixed;
     }
 }

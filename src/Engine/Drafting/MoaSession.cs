@@ -112,9 +112,23 @@ internal sealed class MoaSession : LevelDraftSession
         SelfCache.Length = Math.Min(SelfCache.Length, Math.Max(0, count - 1));
     }
 
+    public override bool CanRecord => _mixer is not null;
+
+    public override int OwnRows => SelfCache.Length;
+
+    public override void RecordObserve(ICyclePlan plan) => _mixer!.Record(plan, Sequence.Cache, CrossCache, Grower.Depth);
+
+    public override void Follow(int verified) => CrossCache.Length = verified;
+
     /// <summary>Runs SA causally over the tokens it has not cached, up to position end-1; returns its rows of the last pass.</summary>
     private Matrix FeedSelfAttention(int end)
     {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.CatchUp, SelfCache, Grower.Depth);
+            return RunSelfAttention(_x.Slice(0, _batch.Count));
+        }
+
         Matrix x = _x.Slice(0, 0);
         while (SelfCache.Length < end)
         {
@@ -125,31 +139,44 @@ internal sealed class MoaSession : LevelDraftSession
                 _batch.AddCausal(SelfCache, new TokenId(Sequence.Tokens[i]), new Position(i), new CacheRow(i));
             }
 
-            x = _x.Slice(0, count);
-            Context.Target.Embed(_batch.Tokens, x);
-            TraceRows?.Invoke("sa", _batch);
-            _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
+            x = RunSelfAttention(_x.Slice(0, count));
             SelfCache.Length = first + count;
-            Trace?.Invoke("sa_output", x);
         }
 
+        return x;
+    }
+
+    /// <summary>Embeds the batch's tokens and runs SA over them, in place.</summary>
+    private Matrix RunSelfAttention(Matrix x)
+    {
+        Context.Target.Embed(_batch, x);
+        TraceRows?.Invoke("sa", _batch);
+        _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
+        Trace?.Invoke("sa_output", x);
         return x;
     }
 
     protected override Matrix FirstStep()
     {
         int root = Root;
-        Matrix x = FeedSelfAttention(root + 1);
-        Matrix last = _last.Slice(0, 1);
-        Backend.CopyRows(x, [x.Rows - 1], last);
-        _batch.Clear();
-        _batch.AddQuery(CrossCache, new TokenId(Sequence.Tokens[root]), new Position(root), Verified);
+        Matrix x = FeedSelfAttention(root + 1), last = _last.Slice(0, 1);
+        if (Plan is not null)
+        {
+            Plan.CopyLast(x, last);
+            Plan.Fill(_batch, CycleRows.LastQuery, CrossCache, 1);
+        }
+        else
+        {
+            Backend.CopyRows(x, [x.Rows - 1], last);
+            _batch.Clear();
+            _batch.AddQuery(CrossCache, new TokenId(Sequence.Tokens[root]), new Position(root), Verified);
+        }
+
         TraceRows?.Invoke("ca", _batch);
         _drafter.CrossAttention.CrossAttend(_batch, last, _caScratch);
         if (_drafter.TargetLayers > 0)
         {
-            _batch.Clear();
-            _batch.AddTree(Sequence.Cache, new TokenId(Sequence.Tokens[root]), new Position(root), new CacheRow(root), root, [root]);
+            FillTargetRoot(root);
         }
 
         return Score(last);
@@ -157,45 +184,89 @@ internal sealed class MoaSession : LevelDraftSession
 
     protected override Matrix NextStep(int level)
     {
-        int b = Grower.Breadth, root = Root;
-        Position position = new(root + level);
-        _batch.Clear();
-        for (int i = 0; i < b; i++)
-        {
-            _batch.AddTree(SelfCache, new TokenId(Grower.FrontierTokens[i]), position, new CacheRow(root + 1 + Slot(level, i)), root + 1, Shifted(i, root + 1));
-        }
-
-        Matrix x = _last.Slice(0, b);
-        Context.Target.Embed(_batch.Tokens, x);
-        TraceRows?.Invoke("sa", _batch);
-        _drafter.SelfAttention.Forward(_batch, 0, x, _saScratch);
-        Trace?.Invoke("sa_output", x);
-        _batch.Clear();
-        for (int i = 0; i < b; i++)
-        {
-            _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), position, Verified);
-        }
-
+        FillFrontier(level);
+        Matrix x = RunSelfAttention(_last.Slice(0, Grower.Breadth));
+        FillQueries(level);
         TraceRows?.Invoke("ca", _batch);
         _drafter.CrossAttention.CrossAttend(_batch, x, _caScratch);
         if (_drafter.TargetLayers > 0)
         {
-            // Drafted keys go to the target's free rows: the root at P, node slots after it; verification overwrites them.
-            _batch.Clear();
-            for (int i = 0; i < b; i++)
-            {
-                ReadOnlySpan<int> path = Path(i);
-                _ancestors[0] = root;
-                for (int j = 0; j < path.Length; j++)
-                {
-                    _ancestors[j + 1] = root + 1 + path[j];
-                }
-
-                _batch.AddTree(Sequence.Cache, new TokenId(Grower.FrontierTokens[i]), position, new CacheRow(root + 1 + Slot(level, i)), root, _ancestors.AsSpan(0, path.Length + 1));
-            }
+            FillTargetFrontier(level);
         }
 
         return Score(x);
+    }
+
+    /// <summary>The root in the target's cache, where its drafted key goes to its own row.</summary>
+    private void FillTargetRoot(int root)
+    {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.TargetRoot, Sequence.Cache, 1);
+            return;
+        }
+
+        _batch.Clear();
+        _batch.AddTree(Sequence.Cache, new TokenId(Sequence.Tokens[root]), new Position(root), new CacheRow(root), root, [root]);
+    }
+
+    /// <summary>The frontier in SA's cache.</summary>
+    private void FillFrontier(int level)
+    {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.Frontier, SelfCache, Grower.Breadth);
+            return;
+        }
+
+        int root = Root;
+        _batch.Clear();
+        for (int i = 0; i < Grower.Breadth; i++)
+        {
+            _batch.AddTree(
+                SelfCache, new TokenId(Grower.FrontierTokens[i]), new Position(root + level), new CacheRow(root + 1 + Slot(level, i)), root + 1, Shifted(i, root + 1));
+        }
+    }
+
+    /// <summary>The frontier as queries over the verified tokens.</summary>
+    private void FillQueries(int level)
+    {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.Query, CrossCache, Grower.Breadth);
+            return;
+        }
+
+        _batch.Clear();
+        for (int i = 0; i < Grower.Breadth; i++)
+        {
+            _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), new Position(Root + level), Verified);
+        }
+    }
+
+    /// <summary>The frontier in the target's free rows: the root at P, node slots after it; verification overwrites them.</summary>
+    private void FillTargetFrontier(int level)
+    {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.TargetFrontier, Sequence.Cache, Grower.Breadth);
+            return;
+        }
+
+        int root = Root;
+        _batch.Clear();
+        for (int i = 0; i < Grower.Breadth; i++)
+        {
+            ReadOnlySpan<int> path = Path(i);
+            _ancestors[0] = root;
+            for (int j = 0; j < path.Length; j++)
+            {
+                _ancestors[j + 1] = root + 1 + path[j];
+            }
+
+            _batch.AddTree(
+                Sequence.Cache, new TokenId(Grower.FrontierTokens[i]), new Position(root + level), new CacheRow(root + 1 + Slot(level, i)), root, _ancestors.AsSpan(0, path.Length + 1));
+        }
     }
 
     protected override void AfterDraft() => SelfCache.Length = Root + 1;

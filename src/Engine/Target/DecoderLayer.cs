@@ -55,9 +55,7 @@ internal sealed class DecoderLayer
         _backend.MatMul(_query, norm, q, _queryBias);
         _backend.MatMul(_key, norm, k, _keyBias);
         _backend.MatMul(_value, norm, v, _valueBias);
-        _backend.Rope(q, _heads, _rope, batch.Positions);
-        _backend.Rope(k, _kvHeads, _rope, batch.Positions);
-        _backend.StoreKv(batch, cacheLayer, k, v);
+        _backend.RopeAndStore(batch, cacheLayer, _rope, q, _heads, k, v);
         Attend(batch, cacheLayer, q, x, scratch);
     }
 
@@ -69,7 +67,7 @@ internal sealed class DecoderLayer
         _backend.RmsNorm(source, _inputNorm, _epsilon, norm);
         _backend.MatMul(_key, norm, k, _keyBias);
         _backend.MatMul(_value, norm, v, _valueBias);
-        _backend.Rope(k, _kvHeads, _rope, batch.Positions);
+        _backend.Rope(k, _kvHeads, _rope, batch);
         _backend.StoreKv(batch, 0, k, v);
     }
 
@@ -80,14 +78,14 @@ internal sealed class DecoderLayer
         Matrix norm = scratch.Norm.Slice(0, n), q = scratch.Query.Slice(0, n);
         _backend.RmsNorm(x, _inputNorm, _epsilon, norm);
         _backend.MatMul(_query, norm, q, _queryBias);
-        _backend.Rope(q, _heads, _rope, batch.Positions);
+        _backend.Rope(q, _heads, _rope, batch);
         Attend(batch, 0, q, x, scratch);
     }
 
     /// <summary>
     /// Unmasked attention inside groups of <paramref name="groupRows"/> rows (LSA: the L layers of one token, positions 0..L-1): x [groups*L, E] in place.
     /// </summary>
-    public void ForwardGroups(Matrix x, int groupRows, ReadOnlySpan<int> positions, LayerScratch scratch)
+    public void ForwardGroups(Matrix x, int groupRows, FixedPositions positions, LayerScratch scratch)
     {
         int n = x.Rows;
         Matrix norm = scratch.Norm.Slice(0, n), q = scratch.Query.Slice(0, n), k = scratch.Key.Slice(0, n), v = scratch.Value.Slice(0, n);

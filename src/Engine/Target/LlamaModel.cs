@@ -35,8 +35,8 @@ internal sealed class LlamaModel
     /// <summary>Activations for up to <paramref name="rows"/> rows through this model's layers.</summary>
     public LayerScratch CreateScratch(Activations activations, int rows, string purpose) => _layers[0].CreateScratch(activations, rows, purpose);
 
-    /// <summary>Embeddings of tokens: x [n, E].</summary>
-    public void Embed(ReadOnlySpan<int> tokens, Matrix x) => _backend.Embed(_embedding, tokens, x);
+    /// <summary>Embeddings of the rows' tokens: x [n, E].</summary>
+    public void Embed(PassBatch batch, Matrix x) => _backend.Embed(_embedding, batch, x);
 
     /// <summary>Layers first..last-1 on x [n, E], in place, each with its layer of the rows' caches.</summary>
     public void RunLayers(PassBatch batch, int first, int last, Matrix x, LayerScratch scratch, Action<string, Matrix>? trace = null)

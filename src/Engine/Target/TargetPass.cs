@@ -47,7 +47,7 @@ internal sealed class TargetPass : IDisposable
         Matrix x = _x.Slice(0, batch.Count);
         Hidden = _hidden.Slice(0, batch.Count);
         TraceRows?.Invoke(batch);
-        _model.Embed(batch.Tokens, x);
+        _model.Embed(batch, x);
         _model.RunLayers(batch, 0, _model.Config.Layers, x, _scratch, Trace);
         Trace?.Invoke("last_layer_output", x);
         _model.FinalNorm(x, Hidden);

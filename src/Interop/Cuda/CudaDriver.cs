@@ -9,7 +9,14 @@ internal static class CudaDriver
     /// <summary>File name of the emulated device's library.</summary>
     public const string EmulatedFile = "libllspec_cuda_emulated.so";
 
-    /// <summary>Opens the driver.</summary>
+    /// <summary>Another binding of the system's driver, used in place of this library's own (src/Interop.ManagedCuda).</summary>
+    public static ICudaDriver? Other { get; set; }
+
+    /// <summary>Opens the driver: <see cref="Other"/> where one is set and no emulated device is asked for.</summary>
+    /// <exception cref="CudaException">It is not there, or the process already uses another one.</exception>
+    public static ICudaDriver OpenAny(bool emulated) => !emulated && Other is not null ? Other : Open(emulated);
+
+    /// <summary>Opens the driver's library.</summary>
     /// <param name="emulated">Whether the emulated device is wanted rather than the system's driver.</param>
     /// <exception cref="CudaException">It is not there, or the process already uses the other one.</exception>
     public static NativeCudaDriver Open(bool emulated)

@@ -48,12 +48,18 @@ internal abstract class CudaHandle : SafeHandle
     {
         if (status != CudaStatus.Success)
         {
-            SetHandleAsInvalid();
-            _owner.DangerousRelease();
+            GiveUp();
             Context.Check(status, operation);
         }
 
         SetHandle(made);
+    }
+
+    /// <summary>Gives the owner back where nothing was made.</summary>
+    protected void GiveUp()
+    {
+        SetHandleAsInvalid();
+        _owner.DangerousRelease();
     }
 
     /// <summary>Frees the driver's object; the context is current.</summary>

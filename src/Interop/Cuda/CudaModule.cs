@@ -6,16 +6,10 @@ internal sealed class CudaModule : CudaHandle
     /// <param name="context">Where.</param>
     /// <param name="image">A fatbin, a cubin or PTX with a zero behind it.</param>
     /// <exception cref="CudaException">The device can't run it.</exception>
-    public unsafe CudaModule(CudaContext context, ReadOnlySpan<byte> image)
+    public CudaModule(CudaContext context, ReadOnlySpan<byte> image)
         : base(context)
     {
-        nint module;
-        int status;
-        fixed (byte* pointer = image)
-        {
-            status = Driver.ModuleLoad(out module, (nint)pointer);
-        }
-
+        int status = Driver.ModuleLoad(out nint module, image);
         Adopt(module, status, $"load {image.Length} bytes of device code for {context.Device.Name} (compute capability {context.Device.Major}.{context.Device.Minor})");
     }
 

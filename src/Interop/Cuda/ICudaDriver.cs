@@ -48,7 +48,7 @@ internal interface ICudaDriver
 
     int Fill8(ulong to, byte value, nuint count, nint stream);
 
-    int ModuleLoad(out nint module, nint image);
+    int ModuleLoad(out nint module, ReadOnlySpan<byte> image);
 
     int ModuleUnload(nint module);
 

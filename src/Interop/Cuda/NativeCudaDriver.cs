@@ -129,7 +129,13 @@ internal sealed unsafe partial class NativeCudaDriver : ICudaDriver
     public int Fill8(ulong to, byte value, nuint count, nint stream) => cuMemsetD8Async(to, value, count, stream);
 
     /// <inheritdoc/>
-    public int ModuleLoad(out nint module, nint image) => cuModuleLoadData(out module, image);
+    public int ModuleLoad(out nint module, ReadOnlySpan<byte> image)
+    {
+        fixed (byte* pointer = image)
+        {
+            return cuModuleLoadData(out module, (nint)pointer);
+        }
+    }
 
     /// <inheritdoc/>
     public int ModuleUnload(nint module) => cuModuleUnload(module);

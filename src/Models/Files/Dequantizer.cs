@@ -155,8 +155,10 @@ public static class Dequantizer
         }
     }
 
-    /// <summary>The 6-bit scale and minimum of one of the 8 blocks, see the packing in <see cref="Quantizer"/>.</summary>
-    private static (int Scale, int Minimum) ScaleAndMinimum(ReadOnlySpan<byte> packed, int block) => block < 4
+    /// <summary>The 6-bit scale and minimum of one of the 8 blocks of a Q4_K or Q5_K super-block, see the packing in <see cref="Quantizer"/>.</summary>
+    /// <param name="packed">The 12 bytes that hold them.</param>
+    /// <param name="block">0..7.</param>
+    public static (int Scale, int Minimum) ScaleAndMinimum(ReadOnlySpan<byte> packed, int block) => block < 4
         ? (packed[block] & 63, packed[block + 4] & 63)
         : ((packed[block + 4] & 15) | (packed[block - 4] >> 6 << 4), (packed[block + 4] >> 4) | (packed[block] >> 6 << 4));
 

@@ -154,6 +154,6 @@ public abstract class CacheTests<TFactory> : BackendTest<TFactory>
             }
         }
 
-        return [.. expected];
+        return Stored([.. expected]);
     }
 }

@@ -26,8 +26,8 @@ public abstract class ElementTests<TFactory> : BackendTest<TFactory>
                 int at = (r * columns) + i;
                 expected[at] = x[at] * scale * gain[i];
 
-                // The mean's columns/16 + 6 roundings are halved by the root; root, reciprocal and two products round once each.
-                tolerance[at] = Math.Abs(expected[at]) * Compare.Unit * ((((columns / 16) + 6) / 2.0) + 5);
+                // The roundings of the mean are halved by the root; root, reciprocal and two products round once each.
+                tolerance[at] = Math.Abs(expected[at]) * Compare.Unit * ((SumRoundings(columns) / 2.0) + 5);
             }
         }
 

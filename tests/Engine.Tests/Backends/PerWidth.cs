@@ -47,3 +47,9 @@ public sealed class Cpu128InvarianceTests : InvarianceTests<Cpu128>;
 public sealed class Cpu256InvarianceTests : InvarianceTests<Cpu256>;
 
 public sealed class Cpu512InvarianceTests : InvarianceTests<Cpu512>;
+
+public sealed class Cpu128WidthTests : WidthTests<Cpu128>;
+
+public sealed class Cpu256WidthTests : WidthTests<Cpu256>;
+
+public sealed class Cpu512WidthTests : WidthTests<Cpu512>;

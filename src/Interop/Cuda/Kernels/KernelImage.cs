@@ -5,9 +5,12 @@ namespace LowLevelSpec.Interop.Cuda.Kernels;
 /// <summary>The compiled kernels that this assembly carries, where the native build had made them before it was built (docs/cuda.md).</summary>
 internal static class KernelImage
 {
+    /// <summary>Names a file to load instead, e.g. a fatbin that was just compiled on a machine with a GPU.</summary>
+    public const string FileVariable = "LLSPEC_CUDA_KERNELS";
+
     private const string Prefix = "kernels.";
 
-    /// <summary>Names of the images carried: "fatbin", "sm_90.cubin", "ptx".</summary>
+    /// <summary>Names of the images carried: "fatbin" (nvcc), or "cubin" (compute capability 9.0) and "ptx" (NVRTC).</summary>
     public static IReadOnlyList<string> Carried { get; } =
         [.. Assembly.GetExecutingAssembly().GetManifestResourceNames().Where(static name => name.StartsWith(Prefix, StringComparison.Ordinal)).Select(static name => name[Prefix.Length..]).Order(StringComparer.Ordinal)];
 
@@ -36,8 +39,14 @@ internal static class KernelImage
             return new CudaModule(context, new byte[1]);
         }
 
-        string cubin = $"sm_{context.Device.Major}{context.Device.Minor}.cubin";
-        string? name = Carried.FirstOrDefault(static n => n == "fatbin") ?? Carried.FirstOrDefault(n => n == cubin) ?? Carried.FirstOrDefault(static n => n == "ptx");
+        string? given = Environment.GetEnvironmentVariable(FileVariable);
+        if (!string.IsNullOrEmpty(given))
+        {
+            return new CudaModule(context, [.. File.ReadAllBytes(given), 0]);
+        }
+
+        bool isHopper = context.Device is { Major: 9, Minor: 0 };
+        string? name = new[] { "fatbin", isHopper ? "cubin" : "", "ptx" }.FirstOrDefault(static n => Carried.Contains(n));
         if (name is null)
         {
             throw new CudaException(

@@ -1,0 +1,89 @@
+using System.Diagnostics;
+using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Cuda;
+using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Target;
+
+namespace LowLevelSpec.CudaBench;
+
+/// <summary>Plain decoding, verification and whole cycles.</summary>
+internal static class CycleMeasurements
+{
+    // The paper's acceptance length on Llama-3-8B (table 1): what the projection assumes.
+    private const double PaperTau = 4.22;
+
+    public static void Run(CudaBackend backend, RandomModel model, double bandwidth, ResultTable table)
+    {
+        LlamaModel target = new(backend, model.Target);
+        using MoaDrafter drafter = new(backend, model.Drafter, target, 0);
+        int prompt = model.IsTiny ? 5 : 512, steps = model.IsTiny ? 3 : 60;
+        TreeSettings tree = model.IsTiny ? new TreeSettings(3, 2, 4) : new TreeSettings(7, 8, 62);
+
+        Steps plain = Measure(backend, target, new NoDrafter(), null, prompt, steps);
+        table.Add("plain decoding", $"{plain.Wall * 1e3:0.000} ms a token, {1 / plain.Wall:0.0} tokens/s");
+        table.Add("plain decoding, share of copy bandwidth", $"{model.PassBytes / Math.Max(plain.Device, 1e-9) / bandwidth:0.0%} (weights of {model.PassBytes / 1e9:0.00} GB once per token)");
+        table.Add("host time of a plain step", Host(plain));
+
+        double one = Pass(backend, target, prompt, 1, model.IsTiny), many = Pass(backend, target, prompt, tree.TotalTokens + 1, model.IsTiny);
+        table.Add($"verification of {tree.TotalTokens + 1} tokens relative to one", $"{many / one:0.000} ({many * 1e3:0.000} ms, {one * 1e3:0.000} ms; launched one by one)");
+
+        Steps cycle = Measure(backend, target, drafter, tree, prompt, steps);
+        table.Add($"cycle, tree {tree.Depth},{tree.Breadth},{tree.TotalTokens}", $"{cycle.Wall * 1e3:0.000} ms, of which drafting {(cycle.Device - many) * 1e3:0.000} ms");
+        table.Add("host time of a cycle", Host(cycle));
+        double speedup = PaperTau * plain.Wall / cycle.Wall;
+        table.Add($"projected speedup at tau {PaperTau}", $"{speedup:0.00}, speedup/tau {speedup / PaperTau:0.00} (measured times; the acceptance is the paper's)");
+    }
+
+    private static string Host(Steps steps) => $"{Math.Max(0, steps.Wall - steps.Device) * 1e6:0} us (wall clock less the device's own), 1 launch, 1 wait";
+
+    /// <summary>Seconds of a step, by the host's clock and by the device's.</summary>
+    private readonly record struct Steps(double Wall, double Device);
+
+    private static Steps Measure(CudaBackend backend, LlamaModel target, Drafter drafter, TreeSettings? tree, int prompt, int steps)
+    {
+        GenerationPlan plan = new()
+        {
+            Prompt = [.. Enumerable.Range(0, prompt).Select(i => i * 7 % target.Config.VocabularySize)],
+            Request = new GenerationRequest { PromptIds = [1], Tree = tree, Drafter = drafter },
+            MaxTokens = prompt + (40 * steps) + 40,
+            EndTokens = [],
+            Drafter = drafter,
+            Tokenizer = null,
+        };
+        using Generation generation = new(backend, target, plan);
+        generation.Prefill(CancellationToken.None);
+        generation.Step();
+        generation.Step();
+        double[] wall = new double[steps], device = new double[steps];
+        for (int i = 0; i < steps; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            generation.Step();
+            wall[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            device[i] = generation.DeviceSeconds;
+        }
+
+        Array.Sort(wall);
+        Array.Sort(device);
+        return new Steps(wall[steps / 2], device[steps / 2]);
+    }
+
+    private static double Pass(CudaBackend backend, LlamaModel target, int context, int rows, bool isTiny)
+    {
+        using KvCache cache = target.CreateCache(context + rows);
+        using TargetPass pass = new(backend, target, rows, rows);
+        PassBatch batch = new(rows, rows);
+        for (int i = 0; i < rows; i++)
+        {
+            batch.AddTree(cache, new TokenId(i % target.Config.VocabularySize), new Position(context), new CacheRow(context + i), context, [context + i]);
+        }
+
+        return Timing.Median(backend, () =>
+        {
+            pass.Forward(batch);
+            pass.Logits(0, rows);
+        }, isTiny).Seconds;
+    }
+}

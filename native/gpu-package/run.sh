@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Everything that needs a real GPU, in one go: `bash run.sh [--model DIR [--drafter DIR]]`. Needs a driver and either nvcc or the PTX that the package may carry.
+# It reads the GPU's settings and never changes them. The last thing it prints is a short table; it exits with 1 where a step failed or no test ran.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=${LLSPEC_GPU_OUT:-$here/results}
+model=() failed=()
+while (($# > 0)); do
+    case $1 in
+        --model | --drafter)
+            (($# > 1)) || { echo "run.sh: $1 needs a folder" >&2; exit 2; }
+            model+=("$1" "$(realpath "$2")")
+            shift 2
+            ;;
+        *) echo "run.sh: found '$1', expected --model DIR or --drafter DIR" >&2; exit 2 ;;
+    esac
+done
+mkdir -p "$work"
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
+
+step() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 | tee "$work/$name.log"
+    ((PIPESTATUS[0] == 0)) || failed+=("$name")
+}
+
+# The kernels, compiled here; where there is no nvcc, what the package carries.
+kernels() {
+    if command -v nvcc >/dev/null; then
+        bash "$here/native/cuda/compile.sh" "$work/kernels"
+    else
+        echo "no nvcc: the tests use the device code that was packed (PTX, compiled by the driver)"
+    fi
+}
+
+# Tests of the published projects; all skipped, or none, is a failure on a GPU machine.
+tests() {
+    local log=$work/$1.out status=0 total skipped
+    "$here/$1/$2" -noColor "${@:3}" | tee "$log" || status=1
+    read -r total skipped < <(sed -nE 's/.*Total: ([0-9]+),.*Skipped: ([0-9]+),.*/\1 \2/p' "$log" | tail -n 1)
+    [[ -n ${total:-} ]] && ((total > skipped)) || { echo "no test ran on the GPU"; return 1; }
+    return "$status"
+}
+
+# A short list: the sanitizer slows kernels a hundredfold.
+sanitize() {
+    command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed"; return 1; }
+    local tool
+    for tool in memcheck racecheck initcheck synccheck; do
+        compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/tests/LowLevelSpec.Engine.Tests" -noColor \
+            -method '*CudaElementTests.RmsNorm_matches_f64' -method '*CudaAttentionTests.A_row_that_sees_nothing_gives_zeros' || return 1
+    done
+}
+
+# What mma.sync and ldmatrix give for known inputs, for the emulated device's own test (native/cuda/tests/vectors).
+vectors() {
+    command -v nvcc >/dev/null || { echo "no nvcc: no vectors"; return 1; }
+    nvcc -std=c++17 -arch=native -o "$work/fragments" "$here/native/cuda/tools/fragments.cu" && "$work/fragments" >"$work/fragments.txt" && wc -l "$work/fragments.txt"
+}
+
+command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit --format=csv | tee "$work/gpu.csv"
+step kernels kernels
+for image in fatbin cubin ptx; do
+    [[ -s $work/kernels/llspec_kernels.$image ]] && export LLSPEC_CUDA_KERNELS=$work/kernels/llspec_kernels.$image && break
+done
+step interop-tests tests interop LowLevelSpec.Interop.Tests
+step engine-tests tests tests LowLevelSpec.Engine.Tests -class '*Cuda*'
+step sanitizer sanitize
+step vectors vectors
+step benchmark "$here/bench/LowLevelSpec.CudaBench" --device cuda "${model[@]}"
+
+printf '\n'
+sed -n '/^|/p' "$work/benchmark.log"
+for name in interop-tests engine-tests; do
+    sed -nE "s/.*Total: ([0-9]+), Errors: ([0-9]+), Failed: ([0-9]+), Skipped: ([0-9]+),.*/$name: \1 tests, \3 failed, \2 errors, \4 skipped/p" "$work/$name.log" | tail -n 1
+done
+if ((${#failed[@]} > 0)); then
+    printf 'failed: %s (logs in %s)\n' "${failed[*]}" "$work"
+    exit 1
+fi
+printf 'all steps passed (logs in %s)\n' "$work"
