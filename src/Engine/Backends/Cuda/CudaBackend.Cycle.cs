@@ -83,6 +83,7 @@ internal sealed partial class CudaBackend : ICycleBackend
             {
                 ObjectDisposedException.ThrowIf(_backend._disposed, _backend);
                 CudaStream stream = _backend._stream;
+                _backend._kernels.Prepare();
                 stream.BeginCapture();
                 (_backend._scratch, _backend._ring.IsClosed) = (_scratch, true);
                 CudaGraph? graph = null;

@@ -73,6 +73,18 @@ internal sealed class KernelTable(CudaModule module, CudaStream stream)
     /// <summary>Names of all kernels, in the order of <see cref="Kernel"/>.</summary>
     public static IEnumerable<string> Names => Known.Select(static k => k.Name);
 
+    /// <summary>Loads all that a recorded cycle may use: loading code may wait for the device, which a recording must not.</summary>
+    public void Prepare()
+    {
+        for (int i = 0; i < Known.Length; i++)
+        {
+            if (i != (int)Kernel.Sample)
+            {
+                _functions[i] ??= module.Function(Known[i].Name, Known[i].SharedBytes);
+            }
+        }
+    }
+
     /// <summary>Enqueues a kernel.</summary>
     /// <param name="kernel">Which.</param>
     /// <param name="grid">Blocks.</param>
