@@ -19,7 +19,7 @@ internal static class CycleMeasurements
         LlamaModel target = new(backend, model.Target);
         using MoaDrafter drafter = new(backend, model.Drafter, target, 0);
         int prompt = model.IsTiny ? 5 : 512, steps = model.IsTiny ? 3 : 60;
-        TreeSettings tree = model.IsTiny ? new TreeSettings(3, 2, 4) : new TreeSettings(7, 8, 62);
+        TreeSettings tree = model.IsTiny ? new TreeSettings(6, 2, 10) : new TreeSettings(7, 8, 62);
 
         Steps plain = Measure(backend, target, new NoDrafter(), null, prompt, steps);
         table.Add("plain decoding", $"{plain.Wall * 1e3:0.000} ms a token, {1 / plain.Wall:0.0} tokens/s");
@@ -29,19 +29,27 @@ internal static class CycleMeasurements
         double one = Pass(backend, target, prompt, 1, model.IsTiny), many = Pass(backend, target, prompt, tree.TotalTokens + 1, model.IsTiny);
         table.Add($"verification of {tree.TotalTokens + 1} tokens relative to one", $"{many / one:0.000} ({many * 1e3:0.000} ms, {one * 1e3:0.000} ms; launched one by one)");
 
-        Steps cycle = Measure(backend, target, drafter, tree, prompt, steps);
+        Steps cycle = Measure(backend, target, drafter, tree, prompt, steps, PaperTau);
         table.Add($"cycle, tree {tree.Depth},{tree.Breadth},{tree.TotalTokens}", $"{cycle.Wall * 1e3:0.000} ms, of which drafting {(cycle.Device - many) * 1e3:0.000} ms");
         table.Add("host time of a cycle", Host(cycle));
-        double speedup = PaperTau * plain.Wall / cycle.Wall;
-        table.Add($"projected speedup at tau {PaperTau}", $"{speedup:0.00}, speedup/tau {speedup / PaperTau:0.00} (measured times; the acceptance is the paper's)");
+        double projected = PaperTau * plain.Wall / cycle.Wall, speedup = cycle.TokensPerSecond / plain.TokensPerSecond;
+        table.Add($"projected speedup at tau {PaperTau}", $"{projected:0.00}, speedup/tau {projected / PaperTau:0.00} (medians of the measured times)");
+        table.Add($"measured speedup, acceptance forced to tau {cycle.Tau:0.00}", $"{speedup:0.00}, speedup/tau {speedup / cycle.Tau:0.00} ({cycle.TokensPerSecond:0.0} against {plain.TokensPerSecond:0.0} tokens/s)");
     }
 
     private static string Host(Steps steps) => $"{Math.Max(0, steps.Wall - steps.Device) * 1e6:0} us (wall clock less the device's own), 1 launch, 1 wait";
 
-    /// <summary>Seconds of a step, by the host's clock and by the device's.</summary>
-    private readonly record struct Steps(double Wall, double Device);
+    /// <summary>Seconds of a step, by the host's clock and by the device's; tokens a step and a second over all steps.</summary>
+    private readonly record struct Steps(double Wall, double Device, double Tau, double TokensPerSecond);
 
-    private static Steps Measure(CudaBackend backend, LlamaModel target, Drafter drafter, TreeSettings? tree, int prompt, int steps)
+    /// <param name="backend">The device.</param>
+    /// <param name="target">The target.</param>
+    /// <param name="drafter">What drafts.</param>
+    /// <param name="tree">Shape of the trees, null for plain decoding.</param>
+    /// <param name="prompt">Tokens of the prompt.</param>
+    /// <param name="steps">Steps measured.</param>
+    /// <param name="tau">Tokens a step to come to on average.</param>
+    private static Steps Measure(CudaBackend backend, LlamaModel target, Drafter drafter, TreeSettings? tree, int prompt, int steps, double tau = 1)
     {
         GenerationPlan plan = new()
         {
@@ -54,20 +62,32 @@ internal static class CycleMeasurements
         };
         using Generation generation = new(backend, target, plan);
         generation.Prefill(CancellationToken.None);
-        generation.Step();
-        generation.Step();
+
+        // Both lengths that the average is made of are recorded before anything is measured.
+        int few = (int)Math.Floor(tau) - 1;
+        for (int i = 0; i < 4; i++)
+        {
+            generation.MostAccepted = few + (i % 2);
+            generation.Step();
+        }
+
+        int before = generation.NewTokens;
+        long begun = Stopwatch.GetTimestamp();
         double[] wall = new double[steps], device = new double[steps];
         for (int i = 0; i < steps; i++)
         {
+            generation.MostAccepted = generation.NewTokens - before + few + 1 < (i + 1) * tau ? few + 1 : few;
             long start = Stopwatch.GetTimestamp();
             generation.Step();
             wall[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             device[i] = generation.DeviceSeconds;
         }
 
+        double all = Stopwatch.GetElapsedTime(begun).TotalSeconds;
+        int tokens = generation.NewTokens - before;
         Array.Sort(wall);
         Array.Sort(device);
-        return new Steps(wall[steps / 2], device[steps / 2]);
+        return new Steps(wall[steps / 2], device[steps / 2], tokens / (double)steps, tokens / all);
     }
 
     private static double Pass(CudaBackend backend, LlamaModel target, int context, int rows, bool isTiny)

@@ -81,7 +81,9 @@ internal interface ICyclePlan : IDisposable
     void RootTree();
 
     /// <summary>Walks the tree by the target's most likely tokens and commits: logits [nodes, V].</summary>
-    void Accept(Matrix logits);
+    /// <param name="logits">The target's, of every node.</param>
+    /// <param name="most">Most drafted tokens to accept: fewer than a tree's depth only where a measurement asks for a certain acceptance length.</param>
+    void Accept(Matrix logits, int most);
 
     /// <summary><see cref="IBackend.KeepRows"/> of the accepted path.</summary>
     void KeepPath(KvCache cache);

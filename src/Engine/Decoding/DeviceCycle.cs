@@ -16,7 +16,8 @@ internal sealed class DeviceCycle : IDisposable
     private readonly KvCache _cache;
     private readonly DraftSession _session;
     private readonly int _treeNodes;
-    private IDisposable? _drafting, _plain;
+    private readonly Dictionary<int, IDisposable> _drafting = [];
+    private IDisposable? _plain;
     private bool _isStarted;
 
     /// <param name="backend">The backend.</param>
@@ -41,7 +42,8 @@ internal sealed class DeviceCycle : IDisposable
     /// <param name="drafts">Whether anything is drafted; false verifies the root alone. Once false, it stays so.</param>
     /// <param name="sequence">The committed tokens; read where a first cycle begins.</param>
     /// <param name="written">Tokens written so far.</param>
-    public CycleOutcome Run(bool drafts, SequenceState sequence, int written)
+    /// <param name="mostAccepted">Most drafted tokens to accept.</param>
+    public CycleOutcome Run(bool drafts, SequenceState sequence, int written, int mostAccepted)
     {
         if (!_isStarted)
         {
@@ -49,7 +51,7 @@ internal sealed class DeviceCycle : IDisposable
             _isStarted = true;
         }
 
-        CycleOutcome outcome = _plan.Run(drafts ? _drafting ??= _plan.Record(RecordDrafting) : _plain ??= _plan.Record(RecordPlain));
+        CycleOutcome outcome = _plan.Run(drafts ? Drafting(mostAccepted) : _plain ??= _plan.Record(RecordPlain));
         if (!outcome.Failed)
         {
             _cache.Length = outcome.Verified;
@@ -64,29 +66,41 @@ internal sealed class DeviceCycle : IDisposable
 
     public void Dispose()
     {
-        _drafting?.Dispose();
+        foreach (IDisposable recording in _drafting.Values)
+        {
+            recording.Dispose();
+        }
+
         _plain?.Dispose();
         _plan.Dispose();
     }
 
-    private void RecordDrafting()
+    private IDisposable Drafting(int mostAccepted)
     {
-        _session.RecordDraft(_plan);
-        RecordVerification(_treeNodes);
-        _session.RecordObserve(_plan);
+        if (!_drafting.TryGetValue(mostAccepted, out IDisposable? recording))
+        {
+            _drafting[mostAccepted] = recording = _plan.Record(() =>
+            {
+                _session.RecordDraft(_plan);
+                RecordVerification(_treeNodes, mostAccepted);
+                _session.RecordObserve(_plan);
+            });
+        }
+
+        return recording;
     }
 
     private void RecordPlain()
     {
         _plan.RootTree();
-        RecordVerification(1);
+        RecordVerification(1, 0);
     }
 
-    private void RecordVerification(int nodes)
+    private void RecordVerification(int nodes, int mostAccepted)
     {
         _plan.Fill(_batch, CycleRows.Verify, _cache, nodes);
         _pass.Forward(_batch);
-        _plan.Accept(_pass.Logits(0, nodes));
+        _plan.Accept(_pass.Logits(0, nodes), mostAccepted);
         _plan.KeepPath(_cache);
     }
 }

@@ -143,6 +143,9 @@ internal sealed class Generation : IDisposable
     /// <summary>Seconds that the last cycle took by the clock of the device that ran it whole; 0 where the host ran it.</summary>
     internal double DeviceSeconds => _deviceCycle?.LastSeconds ?? 0;
 
+    /// <summary>Most drafted tokens that a cycle run by a device accepts; lowered by measurements that ask for a certain acceptance length.</summary>
+    internal int MostAccepted { get; set; } = DraftTree.MaxNodes;
+
     /// <summary>The last cycle's tree, for golden checks.</summary>
     internal DraftTree Tree { get; } = new();
 
@@ -242,7 +245,7 @@ internal sealed class Generation : IDisposable
     /// <summary>A cycle that the backend runs whole: its time is counted as verification, of which drafting is a part that no clock of the host sees.</summary>
     private void StepOnDevice(DeviceCycle cycle)
     {
-        CycleOutcome outcome = cycle.Run(DrafterSees(_cache.Length + _draftDepth), _sequence, NewTokens);
+        CycleOutcome outcome = cycle.Run(DrafterSees(_cache.Length + _draftDepth), _sequence, NewTokens, MostAccepted);
         if (outcome.Failed)
         {
             throw NotFinite(null);

@@ -163,7 +163,7 @@ internal sealed partial class CudaBackend : ICycleBackend
 
         public void RootTree() => Select(_rootGrower);
 
-        public void Accept(Matrix logits)
+        public void Accept(Matrix logits, int most)
         {
             TopResult top = _backend.Top(logits, Address(logits), 1, withLogProbabilities: false, _tree.Address + (ulong)Offset<DeviceTree>(nameof(DeviceTree.Count)));
             _backend._kernels.Launch(Kernel.Accept, new Grid(1), new AcceptArgument
@@ -174,7 +174,7 @@ internal sealed partial class CudaBackend : ICycleBackend
                 State = _state.Address,
 
                 // Ends and lengths are cut by the host, which throws the state away then.
-                MaxAccepted = KernelLimits.MaxTree,
+                MaxAccepted = most,
             });
         }
 
