@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Text;
 
 namespace LowLevelSpec.Interop.Cuda;
@@ -7,14 +6,13 @@ namespace LowLevelSpec.Interop.Cuda;
 /// A device's primary context, retained. Every operation on what lives in it makes it current on the calling thread, so objects may be used from any
 /// thread; each by one at a time.
 /// </summary>
-internal sealed class CudaContext : SafeHandle
+internal sealed class CudaContext : DisposableHandle
 {
     private readonly int _device;
 
     /// <summary>Opens a device.</summary>
     /// <exception cref="CudaException">There is no such device, or its context can't be made.</exception>
     public CudaContext(ICudaDriver driver, int device)
-        : base(0, ownsHandle: true)
     {
         (Driver, _device) = (driver, device);
         Check(driver.Initialize(), "initialise the CUDA driver");
@@ -35,9 +33,6 @@ internal sealed class CudaContext : SafeHandle
     /// <summary>The driver.</summary>
     public ICudaDriver Driver { get; }
 
-    /// <inheritdoc/>
-    public override bool IsInvalid => handle == 0;
-
     /// <summary>Free and total bytes of the device's memory.</summary>
     public (long Free, long Total) Memory
     {
@@ -52,7 +47,7 @@ internal sealed class CudaContext : SafeHandle
     /// <exception cref="ObjectDisposedException">Disposed.</exception>
     public ICudaDriver Enter()
     {
-        ObjectDisposedException.ThrowIf(IsClosed, this);
+        ObjectDisposedException.ThrowIf(IsDisposed, this);
         return EnterToRelease();
     }
 

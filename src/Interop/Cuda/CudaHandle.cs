@@ -2,22 +2,39 @@ using System.Runtime.InteropServices;
 
 namespace LowLevelSpec.Interop.Cuda;
 
+/// <summary>A handle that knows whether it was disposed, also while what it owns keeps it open.</summary>
+internal abstract class DisposableHandle() : SafeHandle(0, ownsHandle: true)
+{
+    /// <summary>Whether its owner is done with it.</summary>
+    public bool IsDisposed { get; private set; }
+
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        IsDisposed = true;
+        base.Dispose(disposing);
+    }
+}
+
 /// <summary>
 /// Base of everything the driver hands out inside a context. Each holds its owner, so that disposal in any order, or none at all, frees each thing
 /// exactly once and an owner only after what it owns: disposing a context with live memory in it closes the context when the memory goes.
 /// </summary>
-internal abstract class CudaHandle : SafeHandle
+internal abstract class CudaHandle : DisposableHandle
 {
-    private readonly SafeHandle _owner;
+    private readonly DisposableHandle _owner;
 
     /// <param name="context">The context it lives in.</param>
     /// <param name="owner">What has to outlive it, where that is not the context itself.</param>
     /// <exception cref="ObjectDisposedException">The owner is disposed.</exception>
-    protected CudaHandle(CudaContext context, SafeHandle? owner = null)
-        : base(0, ownsHandle: true)
+    protected CudaHandle(CudaContext context, DisposableHandle? owner = null)
     {
         Context = context;
         _owner = owner ?? context;
+        ObjectDisposedException.ThrowIf(_owner.IsDisposed, _owner);
         bool added = false;
         _owner.DangerousAddRef(ref added);
     }
@@ -25,16 +42,13 @@ internal abstract class CudaHandle : SafeHandle
     /// <summary>The context it lives in.</summary>
     public CudaContext Context { get; }
 
-    /// <inheritdoc/>
-    public override bool IsInvalid => handle == 0;
-
     /// <summary>The driver's handle.</summary>
     /// <exception cref="ObjectDisposedException">Disposed.</exception>
     public nint Value
     {
         get
         {
-            ObjectDisposedException.ThrowIf(IsClosed, this);
+            ObjectDisposedException.ThrowIf(IsDisposed, this);
             return handle;
         }
     }

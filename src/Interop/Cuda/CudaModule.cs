@@ -43,7 +43,7 @@ internal sealed class CudaFunction(CudaModule module, nint function, string name
     {
         get
         {
-            ObjectDisposedException.ThrowIf(module.IsClosed, module);
+            ObjectDisposedException.ThrowIf(module.IsDisposed, module);
             return function;
         }
     }
