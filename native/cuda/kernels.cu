@@ -13,6 +13,7 @@
 #include "kernels/rms_norm.cu"
 #include "kernels/rope_append.cu"
 #include "kernels/rows.cu"
+#include "kernels/sample.cu"
 #include "kernels/swiglu.cu"
 #include "kernels/top.cu"
 #include "kernels/tree.cu"

@@ -466,7 +466,8 @@ typedef struct
 #define LLSPEC_MATMUL_SHARED (32768 + 1024 + 256)
 #define LLSPEC_TOP_SHARED 256
 #define LLSPEC_GROW_SHARED 576
-#define LLSPEC_SAMPLE_SHARED 6144
+#define LLSPEC_ACCEPT_SHARED 256
+#define LLSPEC_SAMPLE_SHARED 4608
 
 // ------------------------------------------------------------------------------------------------------------------------------------- lists of both
 
@@ -492,6 +493,7 @@ typedef struct
     X(llspec_swiglu, LlspecSwiGlu) \
     X(llspec_top_partial, LlspecTop) \
     X(llspec_top_merge, LlspecTop) \
+    X(llspec_sample, LlspecSample) \
     X(llspec_grow_first, LlspecGrow) \
     X(llspec_grow, LlspecGrow) \
     X(llspec_select, LlspecSelect) \
