@@ -12,4 +12,7 @@ struct Kernel
 
 // Null where there is none of that name.
 const Kernel* find_kernel(const char* name);
+
+// Adds one kernel: for tests that bring their own. The entry must stay alive.
+void add_kernel(const Kernel* kernel);
 }

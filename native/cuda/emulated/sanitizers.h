@@ -1,16 +1,16 @@
-// What fibers must tell the address and the thread sanitizer. Without them everything here is empty.
+// What fibers must tell the address and the thread sanitizer. The runtime itself is compiled without either and told by a define which one the kernels run under;
+// without them everything here is empty.
 #pragma once
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(LLSPEC_WITH_ASAN)
+#if defined(LLSPEC_WITH_ADDRESS_SANITIZER)
 #define LLSPEC_ASAN 1
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// The thread sanitizer instruments kernels only: this runtime is compiled without it and told by a define.
-#if defined(LLSPEC_WITH_TSAN)
+#if defined(LLSPEC_WITH_THREAD_SANITIZER)
 #define LLSPEC_TSAN 1
 extern "C"
 {

@@ -24,7 +24,9 @@ struct Api
     int (*to_host)(void*, std::uint64_t, std::size_t);
     int (*fill)(std::uint64_t, unsigned char, std::size_t);
     int (*error_text)(int, const char**);
+    int (*release_context)(int);
     void (*configure)(unsigned long long, int); // emulated device only
+    const char* (*emulated_error)();
 };
 
 Api api;
@@ -78,7 +80,9 @@ void Device::open(const std::string& driver_library, const std::string& module_f
     bind(api.to_host, library, "cuMemcpyDtoH_v2");
     bind(api.fill, library, "cuMemsetD8_v2");
     bind(api.error_text, library, "cuGetErrorString");
+    bind(api.release_context, library, "cuDevicePrimaryCtxRelease_v2");
     bind(api.configure, library, "llspec_emulated_configure", true);
+    bind(api.emulated_error, library, "llspec_emulated_error", true);
 
     std::string image = "emulated";
     if (!module_file.empty())
@@ -131,6 +135,16 @@ void Device::launch_bytes(const char* name, const void* argument, unsigned grid_
     check(api.launch(function, grid_x, grid_y, grid_z, block, 1, 1, shared, nullptr, arguments, nullptr), name);
     check(api.synchronize(), name);
 }
+
+void Device::recover()
+{
+    void* context = nullptr;
+    check(api.release_context(0), "cuDevicePrimaryCtxRelease");
+    check(api.retain(&context, 0), "cuDevicePrimaryCtxRetain");
+    check(api.set_current(context), "cuCtxSetCurrent");
+}
+
+std::string Device::error() { return api.emulated_error == nullptr ? "" : api.emulated_error(); }
 
 void Device::order(std::uint64_t seed)
 {

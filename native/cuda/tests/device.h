@@ -33,6 +33,12 @@ public:
     // Runs a kernel to its end. Throws DeviceError.
     static void launch_bytes(const char* name, const void* argument, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block, unsigned shared);
 
+    // After a failed launch: gives the context back and opens a new one. Emulated device only; memory stays.
+    static void recover();
+
+    // What the emulated device says of the last failed launch.
+    static std::string error();
+
     // Seed of the emulated device's order of threads, poison on; on a real device nothing.
     static void order(std::uint64_t seed);
 };
