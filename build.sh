@@ -23,15 +23,18 @@ usage: ./build.sh VERB [arguments]
   golden DIR     checks the engine against a folder of golden vectors
   format         formats the code; `format --check` only verifies
   pack           makes the NuGet packages in out/packages
-  native         builds the native parts into out/native (needs cmake and g++; installs them where it may)
   train-package [RID]
                  makes out/llspec-train-RID.tar.gz (linux-x64 by default): the CLI with its runtime,
                  for machines without .NET that are to train or distil
   gpu-package    packs tests, benchmark and sources for a machine with a GPU: out/llspec-gpu.tar.xz
+  native         builds the native parts into out/native: emulated CUDA device, loadable kernels
+  cuda-check     compiles the CUDA kernels (sm_90 at least), then runs their tests on the emulated device, sanitizers included
+  test-kernel NAME [--backend cpu|emulated|cuda] [--seed S]
+                 one operation's tests on one backend; NAME as in docs/cuda.md, e.g. attention
   doctor         shows what was found on this machine, and what to do about the rest
   help           this table
 
-needs a .NET 10 SDK and installs one into ~/.dotnet where there is none
+needs a .NET 10 SDK and installs one into ~/.dotnet where there is none; the native verbs need cmake, g++ and nvcc or NVRTC, which root on Debian gets installed
 TEXT
 }
 
@@ -164,29 +167,143 @@ train-package() {
     say "$out/$name.tar.gz, $(du -h "$out/$name.tar.gz" | cut -f1): unpack it and run $name/llspec train --help"
 }
 
-# Native tools come from Debian's packages where this is root's machine; elsewhere what is missing is named.
-need_native_tools() {
-    command -v cmake >/dev/null && command -v g++ >/dev/null && command -v make >/dev/null && return
-    local want="install cmake, make and g++ and try again"
-    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || die "the native build tools are missing: $want"
-    say "installing cmake and g++"
-    { apt-get update && apt-get install -y --no-install-recommends cmake make g++; } >&2 || die "the native build tools can't be installed: $want"
+# Installs Debian packages where this is root's machine; elsewhere what is missing is named.
+install_packages() {
+    local want=$1
+    shift
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || die "$want is missing: install it and try again"
+    say "installing $*"
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >&2 || die "$want can't be installed: install it and try again"
 }
 
-# One variant of the native build: `build_native plain` or a sanitizer's name; what goes wrong is shown.
+need_native_tools() {
+    command -v cmake >/dev/null && command -v g++ >/dev/null && command -v make >/dev/null || install_packages "cmake, make or g++" cmake make g++
+}
+
+# nvcc, or NVRTC 11.8 from Debian's non-free component: 17 MB to load, needs no GPU.
+need_cuda_compiler() {
+    command -v nvcc >/dev/null && return
+    ldconfig -p | grep -q 'libnvrtc\.so' && return
+    [[ $(id -u) == 0 ]] && grep -qs '^ID=debian' /etc/os-release || die "no CUDA compiler: install nvcc, or NVRTC (Debian: libnvrtc11.2, libnvrtc-builtins11.8 of non-free)"
+    if ! apt-cache policy libnvrtc11.2 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        printf 'Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: non-free\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+            >/etc/apt/sources.list.d/llspec-non-free.sources
+    fi
+    install_packages "NVRTC" libnvrtc11.2 libnvrtc-builtins11.8
+}
+
+# Builds targets of the native build (all by default); what goes wrong is shown.
 build_native() {
-    local variant=$1 log=$out/native-$1.log sanitizer=
-    shift
+    local log=$out/native.log targets=()
+    (($# == 0)) || targets=(--target "$@")
     need_native_tools
     mkdir -p "$out"
-    [[ $variant == plain ]] || sanitizer=$variant
-    { cmake -S "$root" -B "$out/cmake/$variant" -DLLSPEC_SANITIZER="$sanitizer" && cmake --build "$out/cmake/$variant" -j "$(nproc)" "$@"; } >"$log" 2>&1 || {
+    { cmake -S "$root" -B "$out/cmake" && cmake --build "$out/cmake" -j "$(nproc)" "${targets[@]}"; } >"$log" 2>&1 || {
         cat "$log" >&2
         die "the native build failed"
     }
 }
 
-native() { build_native plain; }
+native() {
+    build_native
+    need_cuda_compiler
+    "$root/native/cuda/compile.sh" "$out/native"
+}
+
+# Runs one program of the kernel tests and adds its counts to passed and failed.
+count_kernel_tests() {
+    local log=$out/kernel-tests.log status=0 last
+    "$@" 2>&1 | tee "$log" | grep -v ' passed, ' || true
+    last=$(tail -n 1 "$log")
+    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+    else
+        say "$1 ended without a summary"
+        failed=$((failed + 1))
+    fi
+}
+
+# A kernel with a seeded bug: the sanitizer's program must end with the sanitizer's report.
+expect_report() {
+    local sanitizer=$1 bug=$2 text=$3
+    if LLSPEC_EMULATED_SEED=1 "$out/native/llspec-cuda-tests-$sanitizer" --filter "bug.$bug" --orders 1 >"$out/seeded.log" 2>&1 || ! grep -q "$text" "$out/seeded.log"; then
+        say "the $sanitizer sanitizer let bug.$bug pass:"
+        tail -n 5 "$out/seeded.log" >&2
+        failed=$((failed + 1))
+    else
+        passed=$((passed + 1))
+    fi
+}
+
+# Compiles all kernels, then runs every kernel's tests in three random orders of threads with poison on, then once under each sanitizer, and sees that the
+# sanitizers catch seeded bugs. The last line counts.
+cuda_check() {
+    local passed=0 failed=0 skipped=0
+    native || failed=$((failed + 1))
+    build_native llspec-cuda-tests llspec-cuda-tests-address llspec-cuda-tests-thread
+    export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 TSAN_OPTIONS=report_signal_unsafe=0:halt_on_error=1
+    count_kernel_tests "$out/native/llspec-cuda-tests" --orders 3
+    count_kernel_tests "$out/native/llspec-cuda-tests-address" --orders 1 --without seeded
+    count_kernel_tests "$out/native/llspec-cuda-tests-thread" --orders 1 --without seeded
+    expect_report address out_of_bounds AddressSanitizer
+    expect_report address shared_out_of_bounds AddressSanitizer
+    expect_report thread missing_barrier 'data race'
+    expect_report thread buffer_reuse 'data race'
+    printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    ((failed == 0))
+}
+
+# Test classes of tests/Engine.Tests that cover an operation on the CPU backend, one for each width; nothing where the operation exists on a GPU alone.
+cpu_tests_of() {
+    local kind
+    case $1 in
+        attention | group_attention) kind=AttentionTests ;;
+        matmul) kind=MatMulTests ;;
+        top) kind=SelectionTests ;;
+        keep_rows | gather_layers) kind=CacheTests ;;
+        embed | rms_norm | rope_append | swiglu | copy_rows | group_mean) kind=ElementTests ;;
+        tree) printf '%s\n' '*.TreeGrowerTests' && return ;;
+        sample) printf '%s\n' '*.TokenSamplerTests' && return ;;
+        accept) printf '%s\n' '*.VerificationTests' && return ;;
+        *) return ;;
+    esac
+    printf '%s\n' "*.CpuScalar$kind" "*.Cpu128$kind" "*.Cpu256$kind" "*.Cpu512$kind"
+}
+
+test_kernel() {
+    [[ $# -ge 1 ]] || die "test-kernel: give the operation's name, e.g. attention" 2
+    local name=$1 backend=emulated seed=1 classes=()
+    shift
+    while (($# > 0)); do
+        [[ $# -ge 2 ]] || die "test-kernel: $1 needs a value" 2
+        case $1 in
+            --backend) backend=$2 ;;
+            --seed) seed=$2 ;;
+            *) die "test-kernel: unknown option '$1', expected --backend or --seed" 2 ;;
+        esac
+        shift 2
+    done
+    [[ $seed =~ ^[0-9]+$ ]] || die "test-kernel: --seed: found '$seed', expected a number" 2
+    case $backend in
+        emulated)
+            build_native llspec-cuda-tests
+            "$out/native/llspec-cuda-tests" --filter "$name" --seed "$seed"
+            ;;
+        cuda)
+            native
+            local module
+            module=$(ls "$out"/native/llspec_kernels.fatbin "$out"/native/llspec_kernels.ptx 2>/dev/null | head -n 1)
+            "$out/native/llspec-cuda-tests" --filter "$name" --seed "$seed" --driver libcuda.so.1 --module "$module"
+            ;;
+        cpu)
+            mapfile -t classes < <(cpu_tests_of "${name%%.*}")
+            ((${#classes[@]} > 0)) || die "test-kernel: there is no operation '$name' on the CPU backend; docs/cuda.md lists the operations" 2
+            find_dotnet
+            LLSPEC_SEED=$seed run_dotnet test --project tests/Engine.Tests -c Release --no-progress --no-ansi --filter-class "${classes[@]}"
+            ;;
+        *) die "test-kernel: --backend: found '$backend', expected cpu, emulated or cuda" 2 ;;
+    esac
+}
 
 # What a machine with a GPU needs: tests and benchmark with their runtime, the kernels' sources, one script. out/llspec-gpu.tar.xz.
 gpu_package() {
@@ -231,6 +348,8 @@ case $verb in
     build | format | golden | bench | pack | native | train-package) "$verb" "$@" ;;
     gpu-package) gpu_package ;;
     test) run_tests "$@" ;;
+    cuda-check) cuda_check ;;
+    test-kernel) test_kernel "$@" ;;
     demo | doctor) llspec "$verb" "$@" ;;
     help | -h | --help) help ;;
     *)

@@ -70,13 +70,13 @@ struct LoadLane
 };
 
 // The element of a register that holds two bf16.
-inline double half_of(unsigned pair, int which)
+LLSPEC_UNWATCHED inline double half_of(unsigned pair, int which)
 {
     return static_cast<double>(__uint_as_float(which == 0 ? pair << 16 : pair & 0xFFFF0000u));
 }
 
 // Sixteen exact products are summed in double and rounded once into c: closer than a tensor core, which truncates.
-inline void apply_product(void* const* payloads)
+LLSPEC_UNWATCHED inline void apply_product(void* const* payloads)
 {
     double a[16][16], b[8][16];
     for (int lane = 0; lane < 32; lane++)
@@ -116,7 +116,7 @@ inline void apply_product(void* const* payloads)
 }
 
 template <bool Transposed>
-void apply_load(void* const* payloads)
+LLSPEC_UNWATCHED void apply_load(void* const* payloads)
 {
     for (int lane = 0; lane < 32; lane++)
     {

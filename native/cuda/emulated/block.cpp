@@ -69,7 +69,8 @@ struct Warp
 {
     int arrived = 0;
     void (*apply)(void* const*) = nullptr;
-    char sync = 0; // address that the thread sanitizer knows this warp's synchronisation by
+    int round = 0;
+    char sync[2]{}; // addresses that the thread sanitizer knows this warp's synchronisation by; see Machine::barrier_sync
 };
 
 // One launch at a time: the driver holds its lock around run().
@@ -88,7 +89,11 @@ struct Machine
     unsigned char* shared = nullptr;
     const Launch* launch = nullptr;
     std::string error;
-    char barrier_sync = 0, block_sync = 0;
+
+    // Addresses that the thread sanitizer knows orderings by. Barriers take turns between two: a thread that leaves one late must not learn what others did on
+    // their way to the next, or that would look ordered.
+    int barrier_round = 0;
+    char barrier_sync[2]{}, start_sync = 0, end_sync = 0;
 };
 
 Machine machine;
@@ -117,9 +122,9 @@ void fiber_entry()
     // A fiber serves one thread of each block of the launch in turn.
     while (true)
     {
-        acquire(&machine.block_sync);
+        acquire(&machine.start_sync);
         machine.launch->invoke(machine.launch->argument);
-        release(&machine.block_sync);
+        release(&machine.end_sync);
         if (!fiber.copies.empty())
         {
             machine.error = "a thread of " + where() + " ends with an asynchronous copy under way";
@@ -304,18 +309,16 @@ std::string run(const Launch& launch)
             std::memset(machine.shared, 0xFF, launch.shared_bytes);
         }
 
+        // Blocks are not raced against each other: what one writes the next may read, as it happens to run later.
+        release(&machine.start_sync);
         hide(guard, guard_bytes);
         run_block();
         show(guard, guard_bytes);
+        acquire(&machine.end_sync);
         if (machine.error.empty() && !std::all_of(guard, guard + guard_bytes, [](unsigned char byte) { return byte == GuardByte; }))
         {
             machine.error = where() + " wrote beyond its " + std::to_string(launch.shared_bytes) + " bytes of shared memory";
         }
-    }
-
-    for (int i = 0; i < machine.threads; i++)
-    {
-        destroy_sanitizer_fiber(machine.fibers[i].sanitizer);
     }
 
     machine.shared = nullptr;
@@ -326,7 +329,8 @@ unsigned char* dynamic_shared() { return machine.shared; }
 
 void barrier()
 {
-    release(&machine.barrier_sync);
+    char* sync = &machine.barrier_sync[machine.barrier_round & 1];
+    release(sync);
     if (++machine.at_barrier < machine.threads)
     {
         leave(State::AtBarrier);
@@ -335,6 +339,7 @@ void barrier()
     {
         // The last one to come lets all others go and queues up itself, so that it has no head start.
         machine.at_barrier = 0;
+        machine.barrier_round++;
         for (int i = 0; i < machine.threads; i++)
         {
             make_ready(i);
@@ -343,7 +348,7 @@ void barrier()
         leave(State::Ready);
     }
 
-    acquire(&machine.barrier_sync);
+    acquire(sync);
 }
 
 void warp_collective(Collective kind, void* payload, void (*apply)(void* const*))
@@ -355,9 +360,10 @@ void warp_collective(Collective kind, void* payload, void (*apply)(void* const*)
     fiber.payload = payload;
 
     // Shuffles and matrix products exchange registers; only __syncwarp orders memory.
+    char* sync = &warp.sync[warp.round & 1];
     if (kind == Collective::SyncWarp)
     {
-        release(&warp.sync);
+        release(sync);
     }
 
     if (++warp.arrived < 32)
@@ -381,6 +387,7 @@ void warp_collective(Collective kind, void* payload, void (*apply)(void* const*)
 
         apply(payloads);
         warp.arrived = 0;
+        warp.round++;
         for (int i = 0; i < 32; i++)
         {
             make_ready(first + i);
@@ -391,7 +398,7 @@ void warp_collective(Collective kind, void* payload, void (*apply)(void* const*)
 
     if (kind == Collective::SyncWarp)
     {
-        acquire(&warp.sync);
+        acquire(sync);
     }
 }
 

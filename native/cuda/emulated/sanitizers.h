@@ -16,7 +16,6 @@ extern "C"
 {
     void* __tsan_get_current_fiber();
     void* __tsan_create_fiber(unsigned flags);
-    void __tsan_destroy_fiber(void* fiber);
     void __tsan_switch_to_fiber(void* fiber, unsigned flags);
     void __tsan_acquire(void* address);
     void __tsan_release(void* address);
@@ -50,14 +49,8 @@ inline void create_sanitizer_fiber([[maybe_unused]] SanitizerFiber& fiber, [[may
     fiber = {stack, bytes, nullptr, nullptr};
 #endif
 #if LLSPEC_TSAN
-    fiber.thread = __tsan_create_fiber(0);
-#endif
-}
-
-inline void destroy_sanitizer_fiber([[maybe_unused]] SanitizerFiber& fiber)
-{
-#if LLSPEC_TSAN
-    __tsan_destroy_fiber(fiber.thread);
+    // Kept from launch to launch: making one is dear.
+    fiber.thread = fiber.thread == nullptr ? __tsan_create_fiber(0) : fiber.thread;
 #endif
 }
 

@@ -39,9 +39,10 @@ LLSPEC_KERNEL __launch_bounds__(64) llspec_accept(LlspecAccept p)
         s->path[accepted] = at;
         s->rows[accepted] = verified + at;
         bool ends = false;
-        for (int i = 0; i < p.end_count; i++)
+#pragma unroll
+        for (int i = 0; i < static_cast<int>(sizeof p.end_tokens / sizeof *p.end_tokens); i++)
         {
-            ends = ends || token == p.end_tokens[i];
+            ends = ends || (i < p.end_count && token == p.end_tokens[i]);
         }
 
         int child = next[at];

@@ -141,41 +141,72 @@ struct Weights
     {
         int lane = lane_index(), output = b.first_output + warp_index() * 32 + lane / 4;
 #pragma unroll
-        for (int i = 0; i < 8; i++)
+        for (int m = 0; m < 2; m++)
         {
-            int m = i >> 2, half = (i >> 1) & 1, run = i & 1;
-            int row = output + m * 16 + half * 8, at = column + run * 32 + (lane & 3) * 8;
-            if (row < p.outputs && at < b.end_column)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
             {
-                pieces[m][half][run].load(p.weight, static_cast<long long>(row) * p.weight_stride + at);
-            }
-            else
-            {
-                pieces[m][half][run].clear();
+#pragma unroll
+                for (int run = 0; run < 2; run++)
+                {
+                    int row = output + m * 16 + half * 8, at = column + run * 32 + (lane & 3) * 8;
+                    if (row < p.outputs && at < b.end_column)
+                    {
+                        pieces[m][half][run].load(p.weight, static_cast<long long>(row) * p.weight_stride + at);
+                    }
+                    else
+                    {
+                        pieces[m][half][run].clear();
+                    }
+                }
             }
         }
     }
 };
 
-// One row tile times one 16-row weight tile over 16 columns.
+// The fragments of one run of 32 columns: [m][j] is the 16 x 16 tile of outputs 16m .. and columns 8t + 4j .. of each lane t. f32 weights come in two bf16.
 template <int Type>
-__device__ __forceinline__ void multiply(float (&c)[4], const Piece<Type>& top, const Piece<Type>& bottom, int j, const uint2& high, const uint2& low)
+struct Fragments
 {
-    if constexpr (Piece<Type>::IsSplit)
+    static constexpr bool IsSplit = Piece<Type>::IsSplit;
+    unsigned high[2][2][4], low[2][2][4];
+
+    __device__ __forceinline__ Fragments(const Weights<Type>& w, int run)
     {
-        SplitPair t1 = top.first(j), t2 = top.second(j), b1 = bottom.first(j), b2 = bottom.second(j);
-        unsigned a[4] = {t1.high, b1.high, t2.high, b2.high}, rest[4] = {t1.low, b1.low, t2.low, b2.low};
-        multiply_accumulate(c, a, high.x, high.y);
-        multiply_accumulate(c, a, low.x, low.y);
-        multiply_accumulate(c, rest, high.x, high.y);
+#pragma unroll
+        for (int m = 0; m < 2; m++)
+        {
+#pragma unroll
+            for (int j = 0; j < 2; j++)
+            {
+                set(m, j, 0, w.pieces[m][0][run].first(j));
+                set(m, j, 1, w.pieces[m][1][run].first(j));
+                set(m, j, 2, w.pieces[m][0][run].second(j));
+                set(m, j, 3, w.pieces[m][1][run].second(j));
+            }
+        }
     }
-    else
+
+    // c += this tile times sixteen columns of eight rows.
+    __device__ __forceinline__ void multiply(float (&c)[4], int m, int j, unsigned high0, unsigned high1, unsigned low0, unsigned low1) const
     {
-        unsigned a[4] = {top.first(j), bottom.first(j), top.second(j), bottom.second(j)};
-        multiply_accumulate(c, a, high.x, high.y);
-        multiply_accumulate(c, a, low.x, low.y);
+        multiply_accumulate(c, high[m][j], high0, high1);
+        multiply_accumulate(c, high[m][j], low0, low1);
+        if constexpr (IsSplit)
+        {
+            multiply_accumulate(c, low[m][j], high0, high1);
+        }
     }
-}
+
+private:
+    __device__ __forceinline__ void set(int m, int j, int i, unsigned pair) { high[m][j][i] = pair; }
+
+    __device__ __forceinline__ void set(int m, int j, int i, const SplitPair& pair)
+    {
+        high[m][j][i] = pair.high;
+        low[m][j][i] = pair.low;
+    }
+};
 
 // Scale and offset of the lane's four weight rows for one run of 32 columns.
 struct Scales
@@ -206,6 +237,7 @@ __device__ __forceinline__ void multiply_chunk(float (&sums)[2][RowTiles][4], co
 #pragma unroll
     for (int run = 0; run < 2; run++)
     {
+        Fragments<Type> weights(w, run);
         Scales scales;
         if constexpr (Piece<Type>::IsQuantised)
         {
@@ -226,8 +258,8 @@ __device__ __forceinline__ void multiply_chunk(float (&sums)[2][RowTiles][4], co
                     if constexpr (Piece<Type>::IsQuantised)
                     {
                         float block[4] = {0, 0, 0, 0};
-                        multiply(block, w.pieces[m][0][run], w.pieces[m][1][run], 0, make_uint2(high.x, high.y), make_uint2(low.x, low.y));
-                        multiply(block, w.pieces[m][0][run], w.pieces[m][1][run], 1, make_uint2(high.z, high.w), make_uint2(low.z, low.w));
+                        weights.multiply(block, m, 0, high.x, high.y, low.x, low.y);
+                        weights.multiply(block, m, 1, high.z, high.w, low.z, low.w);
 #pragma unroll
                         for (int i = 0; i < 4; i++)
                         {
@@ -237,8 +269,8 @@ __device__ __forceinline__ void multiply_chunk(float (&sums)[2][RowTiles][4], co
                     }
                     else
                     {
-                        multiply(sums[m][tile], w.pieces[m][0][run], w.pieces[m][1][run], 0, make_uint2(high.x, high.y), make_uint2(low.x, low.y));
-                        multiply(sums[m][tile], w.pieces[m][0][run], w.pieces[m][1][run], 1, make_uint2(high.z, high.w), make_uint2(low.z, low.w));
+                        weights.multiply(sums[m][tile], m, 0, high.x, high.y, low.x, low.y);
+                        weights.multiply(sums[m][tile], m, 1, high.z, high.w, low.z, low.w);
                     }
                 }
             }

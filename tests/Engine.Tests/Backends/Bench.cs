@@ -14,7 +14,7 @@ internal sealed class Bench(IBackend backend) : IDisposable
     /// <summary>Normally distributed values, the same for the same seed.</summary>
     public static float[] Values(int count, int seed, float deviation = 1f)
     {
-        Random random = new(seed);
+        Random random = new(Seeds.Of(seed));
         float[] values = new float[count];
         for (int i = 0; i < count; i++)
         {

@@ -16,7 +16,7 @@ internal static class StoredRows
     /// <summary>Random bytes of <paramref name="elements"/> elements with values of order 0.1.</summary>
     public static byte[] Random(TensorType type, int elements, int seed)
     {
-        Random random = new(seed);
+        Random random = new(Seeds.Of(seed));
         byte[] bytes = new byte[type.Bytes(elements)];
         random.NextBytes(bytes);
         float[] values = Bench.Values(elements, seed + 1, 0.1f);
