@@ -9,6 +9,9 @@ public abstract class IlgpuFactory(int threadsPerGroup) : IBackendFactory
     /// <inheritdoc/>
     public string? SkipReason => null;
 
+    /// <inheritdoc/>
+    public bool IsEmulated => true;
+
     /// <summary>The emulation has its own threads; a backend is used by any number of callers.</summary>
     public IBackend Create(int threads) => IlgpuDevices.Open(IlgpuDevices.List().Single(static d => !d.IsGpu).Index, threadsPerGroup);
 
