@@ -51,6 +51,9 @@ public sealed class LanguageModel : IDisposable
 
     internal LlamaModel Target { get; }
 
+    /// <summary>The file's tensors, for a device that holds its own copy of some.</summary>
+    internal LlamaTensors Tensors => _file.Tensors;
+
     /// <summary>Opens a model: a Hugging Face folder, a .safetensors file or a .gguf file.</summary>
     /// <exception cref="InputException">The path holds no model the engine runs, or an option is out of range.</exception>
     public static LanguageModel Open(string path, EngineOptions? options = null)
@@ -83,7 +86,7 @@ public sealed class LanguageModel : IDisposable
     public Drafter OpenDrafter(string pathOrKind, DrafterOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(pathOrKind);
-        return Drafters.Open(this, Backend, Target, pathOrKind, options ?? new DrafterOptions());
+        return Drafters.Open(this, Backend, Target, Tensors, pathOrKind, options ?? new DrafterOptions());
     }
 
     /// <summary>Generates to the end on the calling thread.</summary>

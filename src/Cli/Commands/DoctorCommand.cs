@@ -7,6 +7,7 @@ using LowLevelSpec.Cli.Options;
 using LowLevelSpec.Cli.Output;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Backends.Cuda;
+using LowLevelSpec.Engine.Backends.Ilgpu;
 using Spectre.Console;
 
 namespace LowLevelSpec.Cli.Commands;
@@ -88,6 +89,7 @@ internal sealed class DoctorCommand : Command
             MemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
             CudaDriver = cuda.HasDriver,
             Cuda = cuda,
+            DrafterDevices = IlgpuDevices.List(),
             Models = models,
             Advice = advice,
         };
@@ -134,6 +136,9 @@ internal sealed class DoctorCommand : Command
         Row("gpu", report.Cuda.Devices.Count == 0 ? "none" : string.Join('\n', report.Cuda.Devices));
         Row("cuda", report.Cuda.HasDriver ? $"driver for CUDA {report.Cuda.Version ?? "unknown"}{(report.Cuda.Problem is null ? "; use --device cuda" : "")}" : "no driver");
         Row("gpu kernels", report.Cuda.Kernels.Count == 0 ? "none in this build: ./build.sh native makes them" : string.Join(", ", report.Cuda.Kernels));
+        Row("drafter devices", string.Join('\n', report.DrafterDevices.Select(static d => d.IsGpu
+            ? $"ilgpu:{d.Index}  {d.Name} ({d.Kind}, {d.MemoryBytes / (double)(1 << 30):0.0} GiB)"
+            : $"ilgpu:{d.Index}  {d.Name} (emulation, slow: for tests)")));
         Row("models", report.Models.Count == 0 ? "none" : string.Join('\n', report.Models));
         _console.Write(table);
         foreach (string advice in report.Advice)

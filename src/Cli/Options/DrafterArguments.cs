@@ -1,5 +1,6 @@
 using System.CommandLine;
 using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Backends.Ilgpu;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Models;
 
@@ -17,6 +18,12 @@ internal sealed class DrafterArguments
     private readonly Option<string?> _tree = new("--tree") { Description = $"Draft tree as depth (2..32), breadth (1..32) and total tokens (1..63), or off; {TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens} by default.", HelpName = "D,B,T" };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter whose config does not say: the last N target layers run on drafted tokens too.", low: 0);
     private readonly NumberOption<int> _until = new("--draft-until", "Position from which nothing is drafted; 0 = the drafter's trained length (the default).", low: 0);
+    private readonly Option<string?> _device = new("--drafter-device")
+    {
+        Description = "Where a drafter checkpoint runs: cpu, beside the target (the default); ilgpu:N, on a device that 'llspec doctor' lists; auto, on the first GPU there, else cpu. The text is the same.",
+        HelpName = IlgpuDevices.Choices.Replace(", ", "|", StringComparison.Ordinal).Replace(" or ", "|", StringComparison.Ordinal),
+    };
+
     private readonly Option<string?> _eagleMask = new("--eagle-mask")
     {
         Description = "Tree mask of an EAGLE-2 drafter: reference (the default) follows the MoA authors' EAGLE-2, aligned gives each node exactly its ancestors, as EAGLE's own authors do; the text is the same either way.",
@@ -37,7 +44,7 @@ internal sealed class DrafterArguments
     }
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_drafter, _tree, _tli, _until, _eagleMask];
+    public IEnumerable<Option> All => [_drafter, _tree, _tli, _until, _device, _eagleMask];
 
     /// <summary>Path or kind as given, or what stands in.</summary>
     /// <exception cref="UsageException">The command needs a drafter and none is named for the target that is.</exception>
@@ -62,7 +69,13 @@ internal sealed class DrafterArguments
     /// <exception cref="UsageException">--tli without a checkpoint to use it.</exception>
     public DrafterOptions Options(ParseResult result)
     {
-        DrafterOptions options = new() { TargetLayerInference = _tli.Read(result), MaxPosition = _until.Read(result) ?? 0, AlignedEagleMask = AlignedMask(result.GetValue(_eagleMask)) };
+        DrafterOptions options = new()
+        {
+            TargetLayerInference = _tli.Read(result),
+            MaxPosition = _until.Read(result) ?? 0,
+            AlignedEagleMask = AlignedMask(result.GetValue(_eagleMask)),
+            Device = result.GetValue(_device) is string device ? Filled.In("--drafter-device", device) : "cpu",
+        };
         return options.TargetLayerInference is not null && !IsFile(result)
             ? throw new UsageException("--tli is for MoA checkpoints: give one with --drafter, or leave --tli out.")
             : options;

@@ -1,4 +1,5 @@
 using LowLevelSpec.Engine.Backends.Cuda;
+using LowLevelSpec.Engine.Backends.Ilgpu;
 
 namespace LowLevelSpec.Cli.Output;
 
@@ -34,6 +35,9 @@ internal sealed record DoctorReport
 
     /// <summary>The driver's version, its devices, the kernels that this build carries, and why nothing can run there.</summary>
     public required CudaReport Cuda { get; init; }
+
+    /// <summary>Devices that a drafter may run on (--drafter-device), the emulation last.</summary>
+    public required IReadOnlyList<IlgpuDeviceInfo> DrafterDevices { get; init; }
 
     /// <summary>Models at hand.</summary>
     public required IReadOnlyList<string> Models { get; init; }

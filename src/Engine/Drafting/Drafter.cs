@@ -16,6 +16,12 @@ public sealed record DrafterOptions
 
     /// <summary>Position from which the drafter stops proposing (its trained length); 0 = the config's, else the target's context.</summary>
     public int MaxPosition { get; init; }
+
+    /// <summary>
+    /// Where a checkpoint drafts: "cpu" beside the target, "ilgpu:N" on a device of <see cref="Backends.Ilgpu.IlgpuDevices.List"/>, "auto" on the first GPU among them or else beside
+    /// the target. The text is the same everywhere.
+    /// </summary>
+    public string Device { get; init; } = "cpu";
 }
 
 /// <summary>
@@ -35,6 +41,9 @@ public abstract class Drafter : IDisposable
 
     /// <summary>"moa", "moa-tli1", "eagle", "independent", "lookup", "none".</summary>
     public abstract string Kind { get; }
+
+    /// <summary>The device it has for itself, or null where it runs beside the target.</summary>
+    public virtual string? DeviceName => null;
 
     /// <summary>Position from which it stops proposing; the text goes on without it.</summary>
     public int MaxPosition { get; internal set; } = int.MaxValue;
@@ -91,7 +100,7 @@ internal sealed class NoDrafter : Drafter
 /// <summary>Opens drafters by path or by name.</summary>
 internal static class Drafters
 {
-    public static Drafter Open(LanguageModel owner, Backends.IBackend backend, Target.LlamaModel target, string pathOrKind, DrafterOptions options)
+    public static Drafter Open(LanguageModel owner, Backends.IBackend backend, Target.LlamaModel target, LlamaTensors tensors, string pathOrKind, DrafterOptions options)
     {
         if (options.MaxPosition < 0)
         {
@@ -102,6 +111,7 @@ internal static class Drafters
         {
             "none" => new NoDrafter(),
             "lookup" => new PromptLookupDrafter(),
+            _ when Backends.Ilgpu.IlgpuDevices.Open(options.Device) is { } device => DeviceDrafter.Open(backend, target, tensors, device, pathOrKind, options),
             _ => OpenCheckpoint(backend, target, pathOrKind, options),
         };
         drafter.Owner = owner;
@@ -113,7 +123,7 @@ internal static class Drafters
         return drafter;
     }
 
-    private static Drafter OpenCheckpoint(Backends.IBackend backend, Target.LlamaModel target, string path, DrafterOptions options)
+    internal static Drafter OpenCheckpoint(Backends.IBackend backend, Target.LlamaModel target, string path, DrafterOptions options)
     {
         DrafterFile file = DrafterFile.Open(path, target.Config);
         try

@@ -8,6 +8,7 @@ namespace LowLevelSpec.Engine.Drafting;
 internal sealed class MoaDrafter : Drafter
 {
     private readonly DrafterFile? _file;
+    private readonly MoaTensors _tensors;
 
     public MoaDrafter(IBackend backend, DrafterFile file, LlamaModel target, int targetLayerInference)
         : this(backend, file.Moa ?? throw new ArgumentException("not a Mixture-of-Attentions checkpoint", nameof(file)), target, targetLayerInference) => _file = file;
@@ -15,6 +16,7 @@ internal sealed class MoaDrafter : Drafter
     /// <summary>A drafter over weights that lie anywhere and outlive it.</summary>
     public MoaDrafter(IBackend backend, MoaTensors tensors, LlamaModel target, int targetLayerInference)
     {
+        _tensors = tensors;
         LlamaConfig config = target.Config;
         if (targetLayerInference < 0 || targetLayerInference > config.Layers)
         {
@@ -68,6 +70,9 @@ internal sealed class MoaDrafter : Drafter
     public List<RopeTable> Tables { get; } = [];
 
     internal override DraftSession CreateSession(DraftContext context) => new MoaSession(this, context);
+
+    /// <summary>The same weights on another backend; valid as long as this drafter, whose file it reads.</summary>
+    public MoaDrafter OnBackend(IBackend backend, LlamaModel target) => new(backend, _tensors, target, TargetLayers);
 
     private protected override void Release() => _file?.Dispose();
 }

@@ -13,7 +13,10 @@ internal sealed class LlamaModel
     private readonly Weight _embedding, _finalNorm, _lmHead;
     private readonly DecoderLayer[] _layers;
 
-    public LlamaModel(IBackend backend, LlamaTensors tensors)
+    /// <param name="backend">Where it runs.</param>
+    /// <param name="tensors">The model's tensors.</param>
+    /// <param name="endsOnly">Embeddings, final norm and LM head alone: what a drafter away from the target needs of it.</param>
+    public LlamaModel(IBackend backend, LlamaTensors tensors, bool endsOnly = false)
     {
         _backend = backend;
         Config = tensors.Config;
@@ -21,7 +24,7 @@ internal sealed class LlamaModel
         _embedding = backend.LoadWeight(tensors.Embedding);
         _finalNorm = backend.LoadWeight(tensors.FinalNorm);
         _lmHead = backend.LoadMatrix(tensors.LmHead);
-        _layers = [.. tensors.Layers.Select(layer =>
+        _layers = endsOnly ? [] : [.. tensors.Layers.Select(layer =>
             new DecoderLayer(backend, layer, Config.Heads, Config.KvHeads, Config.HeadSize, Config.RmsNormEpsilon, Rope))];
     }
 

@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Ilgpu;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Target;
@@ -72,6 +73,11 @@ public sealed class ClientModel : IDisposable
         Drafter? opened = null;
         try
         {
+            if (drafter is not (null or "none" or "lookup") && IlgpuDevices.Open(drafterOptions?.Device ?? "cpu") is { } device)
+            {
+                return OnDevice(model, modelPath, device, drafter, drafterOptions!);
+            }
+
             opened = drafter is null or "none" ? null : model.OpenDrafter(drafter, drafterOptions);
             ModelIdentity identity = ModelIdentity.Of(modelPath, opened is MoaDrafter ? drafter : null);
             return new ClientModel(model.Backend, model.Target, model.Tokenizer, model.ContextLength, opened, identity, () =>
@@ -84,6 +90,30 @@ public sealed class ClientModel : IDisposable
         {
             opened?.Dispose();
             model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Embeddings, LM head and drafter copied to a device of their own, which the client then owns.</summary>
+    private static ClientModel OnDevice(LanguageModel model, string modelPath, IBackend device, string drafter, DrafterOptions options)
+    {
+        Drafter? opened = null;
+        try
+        {
+            LlamaModel ends = new(device, model.Tensors, endsOnly: true);
+            opened = Drafters.OpenCheckpoint(device, ends, drafter, options);
+            ModelIdentity identity = ModelIdentity.Of(modelPath, opened is MoaDrafter ? drafter : null);
+            return new ClientModel(device, ends, model.Tokenizer, model.ContextLength, opened, identity, () =>
+            {
+                opened.Dispose();
+                device.Dispose();
+                model.Dispose();
+            });
+        }
+        catch
+        {
+            opened?.Dispose();
+            device.Dispose();
             throw;
         }
     }

@@ -17,6 +17,7 @@ public sealed partial class IlgpuBackend : IBackend
     private readonly IlgpuKernels _kernels;
     private readonly Lock _gate = new();
     private readonly List<IDisposable> _weights = [];
+    private readonly Dictionary<nint, IlgpuWeight> _loaded = [];
     private readonly ConditionalWeakTable<RopeTable, DeviceRope> _ropes = [];
     private readonly MemoryBuffer1D<float, Stride1D.Dense> _noFloats;
     private readonly MemoryBuffer1D<ushort, Stride1D.Dense> _noHalves;
@@ -91,7 +92,13 @@ public sealed partial class IlgpuBackend : IBackend
             ObjectDisposedException.ThrowIf(_disposed, this);
             try
             {
-                IlgpuWeight weight = WeightUpload.Load(_accelerator, view, _weights, _noFloats, _noHalves, _noBytes);
+                // Embeddings that are the LM head too are copied once.
+                if (!_loaded.TryGetValue(view.Data, out IlgpuWeight? weight))
+                {
+                    weight = WeightUpload.Load(_accelerator, view, _weights, _noFloats, _noHalves, _noBytes);
+                    _loaded.Add(view.Data, weight);
+                }
+
                 return weight;
             }
             catch (Exception e) when (e is AcceleratorException or OutOfMemoryException)
