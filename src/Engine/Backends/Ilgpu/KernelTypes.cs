@@ -56,7 +56,7 @@ public readonly struct WeightData(ArrayView<float> floats, ArrayView<ushort> hal
         long at = ((long)row * Columns) + column;
         if (Storage == 1)
         {
-            return Interop.IntAsFloat((uint)Halves[at] << 16);
+            return ILGPU.Interop.IntAsFloat((uint)Halves[at] << 16);
         }
 
         return Storage == 2 ? Bytes[at] * Floats[at / 32] : Floats[at];
