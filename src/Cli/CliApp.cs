@@ -55,6 +55,8 @@ internal static class CliApp
         new MakeTinyCommand(console),
         new DistillCommand(console),
         new TrainCommand(console),
+        new TrainTokenizerCommand(console),
+        new TrainTargetCommand(console),
         new ServeCommand(console),
     };
 

@@ -10,6 +10,15 @@ namespace LowLevelSpec.Engine;
 /// </summary>
 public static class TinyPair
 {
+    private const string ChatTemplate =
+        "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}" +
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
+
+    /// <summary>Id of the first control token, which ends a text.</summary>
+    private const int EndToken = 0;
+
+    private static readonly string[] ControlTokens = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"];
+
     /// <summary>
     /// Writes the folders target, moa, eagle, independent and moa-random below <paramref name="directory"/> (about 3 MB in all), a few seconds of work.
     /// </summary>
@@ -29,17 +38,17 @@ public static class TinyPair
 
     private static void Write(string directory, TinyRandom random)
     {
-        TinyBpe bpe = new(TinyText.Paragraphs, 640);
+        BpeTrainer bpe = new(TinyText.Paragraphs, 640, ControlTokens);
         TinySizes sizes = new(bpe.Count, 128, 4, 8, 4, 256, 1024);
         string target = Path.Combine(directory, "target");
         Directory.CreateDirectory(target);
-        bpe.Write(target);
+        bpe.Write(target, ChatTemplate);
         float[] embedding = random.Normal(sizes.Vocabulary * sizes.Hidden, 1);
         float[] head = Head(sizes, embedding, Tokenizer.Open(target)!);
-        TinyWriter.Target(target, sizes, embedding, head, 0.35, random, TensorType.BF16, TinyBpe.EndToken);
+        TinyWriter.Target(target, sizes, embedding, head, 0.35, random, TensorType.BF16, EndToken);
         TinyWriter.Moa(Path.Combine(directory, "moa"), sizes, 0.1, random, TensorType.BF16);
         TinyWriter.Eagle(Path.Combine(directory, "eagle"), sizes, 0.1, random, TensorType.BF16);
-        TinyWriter.Target(Path.Combine(directory, "independent"), sizes with { Layers = 1, Intermediate = 128 }, embedding, head, 0.1, random, TensorType.BF16, TinyBpe.EndToken);
+        TinyWriter.Target(Path.Combine(directory, "independent"), sizes with { Layers = 1, Intermediate = 128 }, embedding, head, 0.1, random, TensorType.BF16, EndToken);
         TinyWriter.Moa(Path.Combine(directory, "moa-random"), sizes, 40, random, TensorType.BF16);
     }
 
@@ -49,7 +58,7 @@ public static class TinyPair
         Dictionary<(int Before, int After), int> counts = [];
         foreach (string paragraph in TinyText.Paragraphs)
         {
-            int[] ids = [.. tokenizer.Encode(paragraph), TinyBpe.EndToken];
+            int[] ids = [.. tokenizer.Encode(paragraph), EndToken];
             for (int i = 0; i + 1 < ids.Length; i++)
             {
                 counts[(ids[i], ids[i + 1])] = counts.GetValueOrDefault((ids[i], ids[i + 1])) + 1;

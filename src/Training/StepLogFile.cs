@@ -5,14 +5,14 @@ using LowLevelSpec.Models;
 namespace LowLevelSpec.Training;
 
 /// <summary>log.jsonl: one line per step, each step once, however often the training was killed and resumed.</summary>
-internal sealed class StepLogFile : IDisposable
+internal sealed class StepLogFile<TStep> : IDisposable where TStep : class, ITrainingStep
 {
     private readonly FileStream _stream;
 
     private StepLogFile(FileStream stream) => _stream = stream;
 
     /// <summary>Opens the log of a training that goes on at <paramref name="step"/>: what a killed run wrote of later steps, or half a line, is cut off, as these steps come again.</summary>
-    public static StepLogFile Open(string path, int step)
+    public static StepLogFile<TStep> Open(string path, int step)
     {
         FileStream stream;
         try
@@ -41,11 +41,11 @@ internal sealed class StepLogFile : IDisposable
 
         stream.SetLength(end);
         stream.Seek(end, SeekOrigin.Begin);
-        return new StepLogFile(stream);
+        return new StepLogFile<TStep>(stream);
     }
 
     /// <summary>The whole lines of a log; none where there is no file.</summary>
-    public static IReadOnlyList<StepLog> Read(string path)
+    public static IReadOnlyList<TStep> Read(string path)
     {
         if (!File.Exists(path))
         {
@@ -54,8 +54,8 @@ internal sealed class StepLogFile : IDisposable
 
         using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         using StreamReader reader = new(stream);
-        List<StepLog> steps = [];
-        while (reader.ReadLine() is { } line && JsonSerializer.Deserialize<StepLog>(line) is { } step)
+        List<TStep> steps = [];
+        while (reader.ReadLine() is { } line && JsonSerializer.Deserialize<TStep>(line) is { } step)
         {
             steps.Add(step);
         }
@@ -64,7 +64,7 @@ internal sealed class StepLogFile : IDisposable
     }
 
     /// <summary>Appends a step; <see cref="Flush"/> makes it durable.</summary>
-    public void Write(StepLog step)
+    public void Write(TStep step)
     {
         _stream.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(step) + "\n"));
         _stream.Flush();
@@ -80,7 +80,7 @@ internal sealed class StepLogFile : IDisposable
     {
         try
         {
-            return JsonSerializer.Deserialize<StepLog>(line)?.Step == step;
+            return JsonSerializer.Deserialize<TStep>(line)?.Step == step;
         }
         catch (JsonException)
         {

@@ -15,12 +15,11 @@ namespace LowLevelSpec.Training;
 public sealed class Trainer : IDisposable
 {
     /// <summary>Names of the logs in a training's folder.</summary>
-    internal const string StepLogName = "log.jsonl", HeldOutLogName = "held-out.jsonl";
+    internal const string StepLogName = TrainingFolder.LogName, HeldOutLogName = "held-out.jsonl";
 
     /// <summary>Horizon of the held-out check: drafts of up to seven positions.</summary>
     private const int HeldOutHorizon = 8;
 
-    private readonly string _folder, _fingerprint;
     private readonly TrainerOptions _options;
     private readonly FrozenTarget<float> _target;
     private readonly DrafterModel<float> _drafter;
@@ -29,7 +28,7 @@ public sealed class Trainer : IDisposable
     private readonly VocabularySampler? _vocabulary;
     private readonly StateCache? _cache;
     private readonly int[] _ranked;
-    private readonly StepLogFile _log;
+    private readonly TrainingFolder<StepLog> _folder;
     private readonly HeldOutLogFile _heldOut;
     private readonly Arena<float> _arena = new();
 
@@ -53,7 +52,7 @@ public sealed class Trainer : IDisposable
             _target = new FrozenTarget<float>(model.Tensors);
         }
 
-        (_folder, _options) = (folder, options);
+        _options = options;
         _drafter = Create(options.Drafter);
         Initialisation.Normal(_drafter.Parameters, options.Seed);
         if (options.StartFrom is not null)
@@ -70,26 +69,14 @@ public sealed class Trainer : IDisposable
 
         _ranked = TokenRanking.Of(sequences, _target.Config.VocabularySize);
         _vocabulary = options.KlTokens == 0 ? null : new VocabularySampler(_ranked, options.KlTokens, options.KlDrawnTokens, options.Seed);
-        _fingerprint = options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count));
-        Directory.CreateDirectory(folder);
-        if (File.Exists(CheckpointPath))
-        {
-            TrainingCheckpoint.Read(CheckpointPath, _optimiser, _fingerprint);
-        }
-
-        _log = StepLogFile.Open(Path.Combine(folder, StepLogName), _optimiser.Steps);
+        _folder = new TrainingFolder<StepLog>(folder, _optimiser, options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count)), () => _cache?.Flush(), WriteDrafter);
         _heldOut = new HeldOutLogFile(Path.Combine(folder, HeldOutLogName), _optimiser.Steps);
-
-        // The open log keeps a second training out of this folder, so unfinished files are those of a killed one.
-        foreach (string unfinished in Directory.GetFiles(folder, "*.safetensors.*.tmp"))
-        {
-            File.Delete(unfinished);
-        }
-
         if (options.CacheFolder is not null)
         {
             _cache = StateCache.Open(options.CacheFolder, _target, sequences, _drafter.TargetLayers);
         }
+
+        void WriteDrafter() => DrafterFolder.Write(folder, _drafter, options.DrafterType, _ranked.AsSpan(0, Math.Min(options.DraftVocabulary, _ranked.Length)));
     }
 
     /// <summary>Steps made, those of resumed runs included.</summary>
@@ -104,8 +91,6 @@ public sealed class Trainer : IDisposable
     /// <summary>Measures in a quarter of a second how many single-precision multiplications and additions a second the trainer's threads could do at best.</summary>
     public static double MeasurePeak() => PeakMeter.Measure();
 
-    private string CheckpointPath => Path.Combine(_folder, "checkpoint.safetensors");
-
     /// <summary>What the cache of the target's states holds or will hold, in words; null without one.</summary>
     public string? CacheSize => _cache?.Size;
 
@@ -115,27 +100,15 @@ public sealed class Trainer : IDisposable
     /// <param name="heldOut">What the drafter is measured on as it goes, or null.</param>
     public void Run(Action<StepLog>? progress = null, CancellationToken stop = default, HeldOutPlan? heldOut = null)
     {
-        int saved = -1;
-        while (Steps < _options.Steps && !stop.IsCancellationRequested)
+        _folder.Run(_options.Steps, _options.CheckpointEvery, Step, AfterStep, stop);
+
+        void AfterStep(StepLog step)
         {
-            StepLog step = Step();
-            _log.Write(step);
             progress?.Invoke(step);
             if (heldOut is not null && (Steps % heldOut.Every == 0 || Steps == _options.Steps))
             {
                 Measure(heldOut);
             }
-
-            if (Steps % _options.CheckpointEvery == 0)
-            {
-                Save();
-                saved = Steps;
-            }
-        }
-
-        if (saved != Steps)
-        {
-            Save();
         }
     }
 
@@ -177,19 +150,10 @@ public sealed class Trainer : IDisposable
         return new HeldOutReport(divergence / Math.Max(1, counts.Sum()), hits.Sum() / (double)Math.Max(1, counts.Sum()), accuracies, tau);
     }
 
-    /// <summary>Writes the checkpoint and the drafter.</summary>
-    public void Save()
-    {
-        _log.Flush();
-        _cache?.Flush();
-        TrainingCheckpoint.Write(CheckpointPath, _optimiser, _fingerprint);
-        DrafterFolder.Write(_folder, _drafter, _options.DrafterType, _ranked.AsSpan(0, Math.Min(_options.DraftVocabulary, _ranked.Length)));
-    }
-
     /// <inheritdoc/>
     public void Dispose()
     {
-        _log.Dispose();
+        _folder.Dispose();
         _cache?.Dispose();
     }
 
@@ -221,11 +185,7 @@ public sealed class Trainer : IDisposable
             zero.Gradient!.Clear();
         }
 
-        if (!double.IsFinite(loss))
-        {
-            throw new ArithmeticException($"the loss of step {step} is {loss}; a lower learning rate or a tighter clip may help");
-        }
-
+        TrainingFolder.CheckLoss(step, loss);
         double rate = _options.Schedule.Rate(step), norm = GradientClipping.Clip(_drafter.Parameters, _options.Clip);
         _optimiser.Step(rate);
         return new StepLog(step, rate, loss, kl, feature, previous, entropy, hits / (double)Math.Max(1, positions), norm, tokens);

@@ -109,7 +109,7 @@ public sealed record TrainerOptions
 /// <param name="GradientNorm">Before clipping.</param>
 /// <param name="Tokens">Tokens of this step, prompts included.</param>
 public sealed record StepLog(
-    int Step, double LearningRate, double Loss, double ForwardKl, double Feature, double PreviousFeature, double Entropy, double Agreement, double GradientNorm, int Tokens);
+    int Step, double LearningRate, double Loss, double ForwardKl, double Feature, double PreviousFeature, double Entropy, double Agreement, double GradientNorm, int Tokens) : ITrainingStep;
 
 /// <summary>A training's logs, as the folder holds them.</summary>
 /// <param name="Steps">A line per step.</param>
@@ -119,7 +119,7 @@ public sealed record TrainingLogs(IReadOnlyList<StepLog> Steps, IReadOnlyList<He
     /// <summary>Reads the logs of a training that does not run.</summary>
     /// <param name="folder">The training's folder.</param>
     public static TrainingLogs Read(string folder) =>
-        new(StepLogFile.Read(Path.Combine(folder, Trainer.StepLogName)), HeldOutLogFile.Read(Path.Combine(folder, Trainer.HeldOutLogName)));
+        new(StepLogFile<StepLog>.Read(Path.Combine(folder, Trainer.StepLogName)), HeldOutLogFile.Read(Path.Combine(folder, Trainer.HeldOutLogName)));
 }
 
 /// <summary>Texts that a training is measured on as it goes.</summary>

@@ -17,7 +17,7 @@ public sealed class EmbeddedModelsTests
         GenerationRequest request = new() { Prompt = "And the word", MaxNewTokens = 32 };
         GenerationResult plain = model.Generate(request), drafted = model.Generate(request with { Drafter = drafter });
         Assert.Equal(plain.OutputIds, drafted.OutputIds);
-        Assert.True(drafted.Statistics.Tau > 1);
+        Assert.True(pair.IsGenerated || drafted.Statistics.Tau > 2);
     }
 
     [Fact]

@@ -40,5 +40,6 @@ internal static class ProgressReport
         });
     }
 
-    private static string Clock(TimeSpan time) => $"{(long)time.TotalHours}:{time.Minutes:00}:{time.Seconds:00}";
+    /// <summary>Hours, minutes and seconds: 1:02:03.</summary>
+    public static string Clock(TimeSpan time) => $"{(long)time.TotalHours}:{time.Minutes:00}:{time.Seconds:00}";
 }

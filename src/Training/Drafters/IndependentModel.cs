@@ -43,7 +43,10 @@ internal sealed class IndependentModel<T> : DrafterModel<T> where T : unmanaged,
     public override JsonObject Config() => DrafterFolder.LlamaConfigJson(_config, _config.AttentionBias ? "Qwen2ForCausalLM" : "LlamaForCausalLM");
 
     /// <inheritdoc/>
-    public override Prediction<T> Forward(Arena<T> arena, TrainingBatch batch, TargetStates<T> states, PracticeChoices choices)
+    public override Prediction<T> Forward(Arena<T> arena, TrainingBatch batch, TargetStates<T> states, PracticeChoices choices) => Forward(arena, batch);
+
+    /// <summary>Runs the model over a batch, each sequence causally from position 0; it needs nothing of a target.</summary>
+    public IndependentPrediction<T> Forward(Arena<T> arena, TrainingBatch batch)
     {
         int n = batch.Rows, e = _config.HiddenSize;
         AttentionPlan plan = AttentionPlan.Causal(batch.Lengths);
