@@ -8,14 +8,9 @@ using Xunit;
 
 namespace LowLevelSpec.Training.Tests;
 
-/// <summary>
-/// Every gradient element of every tensor against (loss(w + h) - loss(w - h)) / 2h in double precision. With h = 1e-5 the truncation is
-/// h^2 times a third derivative and the rounding 1e-16 / h, both some 1e-10; the bound leaves three decades to SmoothL1's kinks and small tensors.
-/// </summary>
+/// <summary>Every gradient element of every tensor of every drafter, see <see cref="CentralDifferences"/>.</summary>
 public sealed class CentralDifferenceTests(ITestOutputHelper output)
 {
-    private const double Step = 1e-5;
-    private const double Tolerance = 1e-6;
     private static readonly PracticeChoices Varied = new([4, 6], [true, false]);
 
     [Theory]
@@ -82,30 +77,6 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
         drafter.ClearGradients();
         LossTerms terms = TrainingStep.Backward(arena, target, drafter, batch, choices, weights, klRows: klRows, sample: sample);
         Assert.True(double.IsFinite(terms.Total));
-        double worst = 0;
-        foreach (Parameter<double> parameter in drafter.Parameters)
-        {
-            double error = 0, largest = 0;
-            for (int i = 0; i < parameter.Value.Length; i++)
-            {
-                ref double weight = ref parameter.Value.Span[i];
-                double kept = weight, gradient = parameter.Gradient!.Span[i];
-                weight = kept + Step;
-                double above = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows, sample).Total;
-                weight = kept - Step;
-                double below = TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows, sample).Total;
-                weight = kept;
-                double difference = Math.Abs(((above - below) / (2 * Step)) - gradient);
-                error = double.IsNaN(difference) ? double.NaN : Math.Max(error, difference);
-                largest = Math.Max(largest, Math.Abs(gradient));
-            }
-
-            double relative = error / largest;
-            worst = Math.Max(worst, relative);
-            Assert.True(largest > 1e-6, $"{parameter.Name}: gradient {largest} tests nothing");
-            Assert.True(relative <= Tolerance, $"{parameter.Name}: error {error:e2}, largest gradient {largest:e2}");
-        }
-
-        output.WriteLine($"{drafter.Parameters.Count} tensors, largest relative error {worst:e1}");
+        output.WriteLine(CentralDifferences.Check(drafter.Parameters, () => TrainingStep.Loss(arena, target, drafter, batch, choices, weights, klRows, sample).Total));
     }
 }

@@ -29,6 +29,8 @@ internal sealed class TrainTargetCommand : Command
     private readonly NumberOption<int> _width = new("--mlp", $"MLP width; {DefaultWidth} by default.", low: 1, high: 1 << 17);
     private readonly NumberOption<int> _context = new("--context", $"Context length, and the length of the sequences trained on; {DefaultContext} by default.", low: 8, high: 1 << 17);
     private readonly NumberOption<int> _steps = new("--steps", $"Optimiser steps in all; {DefaultSteps} by default.", low: 1);
+    private readonly NumberOption<int> _scheduleSteps = new("--schedule-steps", "Steps over which the learning rate goes down; --steps by default. More of them end a training early, for another with --start-from.", low: 1);
+    private readonly Option<string?> _startFrom = new("--start-from") { Description = "Folder of a model of the same sizes whose weights to start from.", HelpName = "DIR" };
     private readonly NumberOption<int> _tokens = new("--tokens", $"Most tokens of a micro-batch; {DefaultTokens} by default.", low: 16, high: 1 << 20);
     private readonly NumberOption<int> _accumulate = new("--accumulate", "Micro-batches whose gradients one step averages; 1 by default.", low: 1, high: 4096);
     private readonly NumberOption<float> _rate = new("--lr", $"Largest learning rate, after {WarmUpSteps} steps; then a cosine down to 3 % of it. {DefaultPeak} by default.", low: 0);
@@ -40,7 +42,7 @@ internal sealed class TrainTargetCommand : Command
         : base("train-target", "Train a small Llama from scratch on a text; a killed run resumes bit for bit.")
     {
         _console = console;
-        foreach (Option option in (Option[])[_text, _tokenizer, _out, _layers, _hidden, _heads, _kvHeads, _width, _context, _steps, _tokens, _accumulate, _rate, _decay, _every, _seed])
+        foreach (Option option in (Option[])[_text, _tokenizer, _out, _layers, _hidden, _heads, _kvHeads, _width, _context, _steps, _scheduleSteps, _startFrom, _tokens, _accumulate, _rate, _decay, _every, _seed])
         {
             Add(option);
         }
@@ -103,8 +105,9 @@ internal sealed class TrainTargetCommand : Command
                 ContextLength = context,
                 TiedEmbeddings = true,
             },
-            Schedule = new CosineSchedule(_rate.Read(result) ?? DefaultPeak, WarmUpSteps, steps),
+            Schedule = new CosineSchedule(_rate.Read(result) ?? DefaultPeak, WarmUpSteps, _scheduleSteps.Read(result) ?? steps),
             Steps = steps,
+            StartFrom = result.GetValue(_startFrom) is string start ? Filled.In("--start-from", start) : null,
             AdamW = new AdamWOptions(WeightDecay: _decay.Read(result) ?? DefaultDecay),
             MicroBatchTokens = _tokens.Read(result) ?? DefaultTokens,
             MicroBatches = _accumulate.Read(result) ?? 1,

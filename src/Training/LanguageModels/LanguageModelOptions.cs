@@ -1,9 +1,10 @@
+using System.Security.Cryptography;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training.Optimisation;
 
 namespace LowLevelSpec.Training.LanguageModels;
 
-/// <summary>How a language model is trained from scratch. Everything but <see cref="CheckpointEvery"/> decides what a step does; a run resumes only under the same.</summary>
+/// <summary>How a language model is trained. Everything but <see cref="CheckpointEvery"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
 public sealed record LanguageModelOptions
 {
     /// <summary>Sizes; the first end token ends a document.</summary>
@@ -27,6 +28,9 @@ public sealed record LanguageModelOptions
     /// <summary>Micro-batches whose gradients one step averages.</summary>
     public int MicroBatches { get; init; } = 1;
 
+    /// <summary>Folder of a model of the same sizes whose weights this one starts from; null for random ones.</summary>
+    public string? StartFrom { get; init; }
+
     /// <summary>Steps between checkpoints.</summary>
     public int CheckpointEvery { get; init; } = 100;
 
@@ -38,7 +42,13 @@ public sealed record LanguageModelOptions
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
     internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { CheckpointEvery = 0, ModelType = TensorType.F32, Config = Config with { EndTokens = [] } }}, end {string.Join(',', Config.EndTokens)}, over {sequences} sequences of {tokens} tokens";
+        $"{this with { Steps = 0, CheckpointEvery = 0, ModelType = TensorType.F32, StartFrom = StartFrom is null ? null : Hash(StartFrom), Config = Config with { EndTokens = [] } }}, end {string.Join(',', Config.EndTokens)}, over {sequences} sequences of {tokens} tokens";
+
+    private static string Hash(string folder)
+    {
+        using FileStream file = File.OpenRead(Path.Combine(folder, LanguageModelTrainer.WeightsFile));
+        return Convert.ToHexStringLower(SHA256.HashData(file))[..16];
+    }
 }
 
 /// <summary>One step, as its line in the log says it.</summary>
