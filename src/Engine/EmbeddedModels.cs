@@ -31,22 +31,26 @@ public static class EmbeddedModels
     /// <exception cref="InputException">No trained pair is there and the temporary folder can't be written.</exception>
     public static EmbeddedPair Find() => Pair.Value;
 
-    /// <summary>The trained pair at <paramref name="folder"/> or above, or null.</summary>
-    internal static EmbeddedPair? FindFrom(string folder)
+    /// <summary>The folder <c>models/<paramref name="name"/></c> beside the program or in a folder above it, or null.</summary>
+    public static string? FindFolder(string name) => FindFolder(AppContext.BaseDirectory, name);
+
+    /// <summary>The trained pair at <paramref name="from"/> or above, or null.</summary>
+    internal static EmbeddedPair? FindFrom(string from) =>
+        FindFolder(from, TargetName) is string target && FindFolder(from, DrafterName) is string drafter ? new EmbeddedPair(target, drafter, IsGenerated: false) : null;
+
+    private static string? FindFolder(string from, string name)
     {
-        for (DirectoryInfo? at = new(folder); at is not null; at = at.Parent)
+        for (DirectoryInfo? at = new(from); at is not null; at = at.Parent)
         {
-            string target = Path.Combine(at.FullName, "models", TargetName), drafter = Path.Combine(at.FullName, "models", DrafterName);
-            if (Holds(target) && Holds(drafter))
+            string folder = Path.Combine(at.FullName, "models", name);
+            if (File.Exists(Path.Combine(folder, "config.json")))
             {
-                return new EmbeddedPair(target, drafter, IsGenerated: false);
+                return folder;
             }
         }
 
         return null;
     }
-
-    private static bool Holds(string folder) => File.Exists(Path.Combine(folder, "config.json"));
 
     private static EmbeddedPair Generate()
     {

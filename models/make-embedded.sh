@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Makes the embedded pair, from the text of a Debian package to the table of its taus: models/make-embedded.sh FOLDER [install]
+# FOLDER gets text, tokenizer, answers and trainings (about 100 MB). A killed run is started again with the same command and goes on;
+# with `install` the result replaces what lies in models/. Needs the Debian package bible-kjv; LLSPEC names another CLI than out/llspec.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=${1:?usage: models/make-embedded.sh FOLDER [install]}
+llspec=${LLSPEC:-$root/out/llspec}
+mkdir -p "$work"
+
+# The King James text, 1611: its copyright has expired. One verse a line, a blank line between chapters.
+if [[ ! -s $work/kjv.txt ]]; then
+    bible -f gen1:1-rev22:21 | awk '{
+        chapter = $1
+        sub(/:[0-9]+$/, "", chapter)
+        if (NR > 1 && chapter != last) print ""
+        last = chapter
+        sub(/^[^ ]+ /, "")
+        print
+    }' >"$work/kjv.txt.part"
+    mv "$work/kjv.txt.part" "$work/kjv.txt"
+fi
+
+# The first 2 to 17 words of verses, in seeded order, as prompts. Every 50th chapter is held out from all training (as train-target does):
+# the last argument says whether to take those, or the others.
+prompts() {
+    awk -v seed="$1" -v count="$2" -v held="$3" '
+        function random(n) { seed = (seed * 16807) % 2147483647; return seed % n }
+        BEGIN { chapter = 1 }
+        /^$/ { chapter++; next }
+        (chapter % 50 == 0) == held { verses[n++] = $0 }
+        END {
+            for (i = 0; i < count; i++) {
+                words = split(verses[random(n)], word, " ")
+                take = 2 + random(16)
+                text = word[1]
+                for (w = 2; w <= take && w < words; w++) text = text " " word[w]
+                gsub(/["\\]/, "\\\\&", text)
+                printf "{\"prompt\":\"%s\"}\n", text
+            }
+        }' "$work/kjv.txt"
+}
+prompts 1 4000 0 >"$work/prompts.jsonl"
+prompts 2 80 1 >"$work/held-out.jsonl"
+
+"$llspec" train-tokenizer --text "$work/kjv.txt" --vocabulary 3072 --out "$work/tokenizer"
+"$llspec" train-target --text "$work/kjv.txt" --tokenizer "$work/tokenizer" --out "$work/kjv-4m-first" --tokens 1024 --lr 0.002 --steps 1000 --schedule-steps 2200 --checkpoint-every 50
+"$llspec" train-target --text "$work/kjv.txt" --tokenizer "$work/tokenizer" --out "$work/kjv-4m" --start-from "$work/kjv-4m-first" --tokens 1024 --lr 0.0013 --steps 500 --checkpoint-every 50
+"$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts.jsonl" --max-new 96 --rows 64 --out "$work/answers.jsonl"
+"$llspec" train --model "$work/kjv-4m" --data "$work/answers.jsonl" --out "$work/kjv-4m-moa" --kv-heads 2 --mlp 256 --lsa-mlp 256 --steps 1500 --tokens 2048 --lr 0.002
+"$llspec" eval --model "$work/kjv-4m" --drafters "moa=$work/kjv-4m-moa,lookup,none" --prompts "$work/held-out.jsonl" --trees 8,24,62 --max-new 96 --out "$work/eval"
+
+if [[ ${2:-} == install ]]; then
+    for name in kjv-4m kjv-4m-moa; do
+        mkdir -p "$root/models/$name"
+        for file in config.json model.safetensors tokenizer.json tokenizer_config.json; do
+            [[ ! -f $work/$name/$file ]] || cp "$work/$name/$file" "$root/models/$name/$file"
+        done
+    done
+fi
