@@ -49,6 +49,7 @@ internal static class CliApp
         new CompareCommand(console),
         new BenchCommand(console),
         new QuantizeCommand(console),
+        new EvalCommand(console),
         new InspectCommand(console),
         new DoctorCommand(console),
         new DemoCommand(console),

@@ -13,9 +13,6 @@ namespace LowLevelSpec.Cli.Commands;
 /// <summary><c>llspec compare</c>: decodes prompts plainly and speculatively and says whether the texts are equal, and what it gained.</summary>
 internal sealed class CompareCommand : Command
 {
-    /// <summary>Tokens of the unmeasured first run, in which code is compiled and memory touched.</summary>
-    private const int WarmUpTokens = 8;
-
     /// <summary>Differing prompts named in the closing sentence.</summary>
     private const int NamedDifferences = 5;
 
@@ -78,34 +75,19 @@ internal sealed class CompareCommand : Command
     {
         foreach (FilePrompt prompt in prompts.Take(1))
         {
-            GenerationRequest warmUp = prompt.Fill(request) with { MaxNewTokens = Math.Min(request.MaxNewTokens, WarmUpTokens) };
-            _ = Decode(model, prompt, warmUp, cancellation);
-            _ = Decode(model, prompt, warmUp with { Drafter = drafter }, cancellation);
+            PromptRunner.WarmUp(model, prompt, request, [drafter], cancellation);
         }
 
         ProgressReport.Run(_console, "compare", prompts.Count, advance =>
         {
             foreach (FilePrompt prompt in prompts)
             {
-                GenerationRequest filled = prompt.Fill(request);
-                GenerationResult plain = Decode(model, prompt, filled, cancellation);
-                GenerationResult speculative = Decode(model, prompt, filled with { Drafter = drafter }, cancellation);
+                GenerationResult plain = PromptRunner.Decode(model, prompt, request, cancellation);
+                GenerationResult speculative = PromptRunner.Decode(model, prompt, request with { Drafter = drafter }, cancellation);
                 done.Add(PromptComparison.From(done.Count, prompt.File, prompt.Line, plain, speculative));
                 advance();
             }
         });
-    }
-
-    private static GenerationResult Decode(LanguageModel model, FilePrompt prompt, GenerationRequest request, CancellationToken cancellation)
-    {
-        try
-        {
-            return model.Generate(request, cancellation);
-        }
-        catch (InputException e)
-        {
-            throw new InputException($"{prompt.Place}: {e.Message}", e);
-        }
     }
 
     private void Write(CompareReport report, bool toStandardOutput, JsonTarget? file)

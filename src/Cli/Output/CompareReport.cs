@@ -48,21 +48,25 @@ internal sealed record PromptComparison
     internal GenerationStatistics Speculative { get; init; } = new();
 
     /// <summary>Compares two generations.</summary>
-    public static PromptComparison From(int index, string file, int line, GenerationResult plain, GenerationResult speculative) => new()
+    public static PromptComparison From(int index, string file, int line, GenerationResult plain, GenerationResult speculative) =>
+        From(index, file, line, FirstDifferenceOf(plain.OutputIds, speculative.OutputIds), speculative.FinishReason, plain.Statistics, speculative.Statistics);
+
+    /// <summary>From figures of two generations that were compared before.</summary>
+    public static PromptComparison From(int index, string file, int line, int? firstDifference, FinishReason finishReason, GenerationStatistics plain, GenerationStatistics speculative) => new()
     {
         Index = index,
         File = file,
         Line = line,
-        FirstDifference = FirstDifferenceOf(plain.OutputIds, speculative.OutputIds),
-        Tau = speculative.Statistics.Tau,
-        PromptTokens = speculative.Statistics.PromptTokens,
-        NewTokens = speculative.Statistics.NewTokens,
-        TargetPasses = speculative.Statistics.TargetPasses,
-        FinishReason = speculative.FinishReason,
-        PlainTokensPerSecond = plain.Statistics.TokensPerSecond,
-        SpeculativeTokensPerSecond = speculative.Statistics.TokensPerSecond,
-        Plain = plain.Statistics,
-        Speculative = speculative.Statistics,
+        FirstDifference = firstDifference,
+        Tau = speculative.Tau,
+        PromptTokens = speculative.PromptTokens,
+        NewTokens = speculative.NewTokens,
+        TargetPasses = speculative.TargetPasses,
+        FinishReason = finishReason,
+        PlainTokensPerSecond = plain.TokensPerSecond,
+        SpeculativeTokensPerSecond = speculative.TokensPerSecond,
+        Plain = plain,
+        Speculative = speculative,
     };
 
     /// <summary>The first index at which two sequences differ, one's end included; null where they are equal.</summary>

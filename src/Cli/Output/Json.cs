@@ -18,6 +18,9 @@ internal static class Json
         WriteIndented = true,
         IndentSize = 1,
         NewLine = "\n",
+
+        // A line that lacks a member is not one of ours.
+        RespectRequiredConstructorParameters = true,
     };
 
     private static readonly JsonSerializerOptions Compact = new(Options) { WriteIndented = false };
@@ -27,6 +30,10 @@ internal static class Json
 
     /// <summary>A report on one line.</summary>
     public static string Line<T>(T report) => JsonSerializer.Serialize(report, Compact) + "\n";
+
+    /// <summary>Reads what <see cref="Line"/> wrote.</summary>
+    /// <exception cref="JsonException">It is something else.</exception>
+    public static T Read<T>(string line) => JsonSerializer.Deserialize<T>(line, Options) ?? throw new JsonException("null");
 
     /// <summary>A ratio for a report: null where there is none.</summary>
     public static double? Ratio(double over, double under) => under > 0 && double.IsFinite(over / under) ? over / under : null;

@@ -37,6 +37,26 @@ internal static class PromptFile
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
     private static readonly JsonDocumentOptions JsonOptions = new() { MaxDepth = 32 };
 
+    /// <summary>The files that a path stands for: itself, or a folder's .jsonl files in the order of their names.</summary>
+    /// <exception cref="InputException">The folder holds none or can't be read.</exception>
+    public static IReadOnlyList<string> Sets(string path)
+    {
+        if (!Directory.Exists(path))
+        {
+            return [path];
+        }
+
+        try
+        {
+            string[] files = [.. Directory.EnumerateFiles(path, "*.jsonl").Order(StringComparer.Ordinal)];
+            return files.Length > 0 ? files : throw new InputException($"--prompts {path}: holds no .jsonl files; give a folder of prompt files, or the files");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"--prompts {path}: can't be read: {FileProblem.Reason(e)}; give files of JSON lines", e);
+        }
+    }
+
     /// <summary>Every prompt of a file, in order; blank lines are skipped.</summary>
     /// <exception cref="InputException">The file can't be read, holds no prompt, or a line is none; the message names the line.</exception>
     public static List<FilePrompt> Read(string path)
