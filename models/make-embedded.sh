@@ -41,14 +41,17 @@ prompts() {
             }
         }' "$work/kjv.txt"
 }
-prompts 1 4000 0 >"$work/prompts.jsonl"
-prompts 2 80 1 >"$work/held-out.jsonl"
+prompts 1 3000 0 >"$work/prompts-sampled.jsonl"
+prompts 2 1000 0 >"$work/prompts-greedy.jsonl"
+prompts 3 80 1 >"$work/held-out.jsonl"
 
 "$llspec" train-tokenizer --text "$work/kjv.txt" --vocabulary 3072 --out "$work/tokenizer"
 "$llspec" train-target --text "$work/kjv.txt" --tokenizer "$work/tokenizer" --out "$work/kjv-4m-first" --tokens 1024 --lr 0.002 --steps 1000 --schedule-steps 2200 --checkpoint-every 50
 "$llspec" train-target --text "$work/kjv.txt" --tokenizer "$work/tokenizer" --out "$work/kjv-4m" --start-from "$work/kjv-4m-first" --tokens 1024 --lr 0.0013 --steps 500 --checkpoint-every 50
-"$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts.jsonl" --max-new 96 --rows 64 --out "$work/answers.jsonl"
-"$llspec" train --model "$work/kjv-4m" --data "$work/answers.jsonl" --out "$work/kjv-4m-moa" --kv-heads 2 --mlp 256 --lsa-mlp 256 --steps 1500 --tokens 2048 --lr 0.002
+# Mostly sampled answers: a small target that writes greedily soon repeats itself, which teaches little.
+"$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts-sampled.jsonl" --temperature 0.7 --top-p 0.95 --seed 1 --max-new 96 --rows 64 --out "$work/sampled.jsonl"
+"$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts-greedy.jsonl" --max-new 96 --rows 64 --out "$work/greedy.jsonl"
+"$llspec" train --model "$work/kjv-4m" --data "$work/sampled.jsonl" --data "$work/greedy.jsonl" --out "$work/kjv-4m-moa" --kv-heads 2 --mlp 256 --lsa-mlp 256 --tokens 1024 --lr 0.002 --steps 800
 "$llspec" eval --model "$work/kjv-4m" --drafters "moa=$work/kjv-4m-moa,lookup,none" --prompts "$work/held-out.jsonl" --trees 8,24,62 --max-new 96 --out "$work/eval"
 
 if [[ ${2:-} == install ]]; then

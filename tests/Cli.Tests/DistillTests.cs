@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training.Distillation;
 using Xunit;
@@ -28,6 +29,22 @@ public sealed class DistillTests
             GenerationResult plain = model.Generate(new GenerationRequest { PromptIds = prompts[i], Tree = null, MaxNewTokens = MaxNew });
             Assert.Equal(prompts[i], answers[i].Prompt);
             Assert.Equal(plain.OutputIds, answers[i].Answer);
+        }
+    }
+
+    [Fact]
+    public void Sampled_answers_are_those_of_plain_sampling_with_a_seed_per_prompt()
+    {
+        using LanguageModel model = LanguageModel.Open(TinyFiles.Target);
+        int[][] prompts = [.. Enumerable.Range(0, 6).Select(static i => Enumerable.Range(0, 3 + i).Select(t => 4 + (((i / 2 * 37) + (t * 11)) % 600)).ToArray())];
+        SamplingOptions sampling = new() { Temperature = 0.8f, TopP = 0.95f, Seed = 5 };
+        using Distiller distiller = new(model, MaxNew, rows: 4, sampling);
+        List<DistilledAnswer> answers = [];
+        distiller.Run(new GivenPrompts(prompts), 0, prompts.Length, answers.Add);
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            SamplingOptions one = sampling with { Seed = SequenceSeed.OfAnswer(5, i) };
+            Assert.Equal(model.Generate(new GenerationRequest { PromptIds = prompts[i], Tree = null, MaxNewTokens = MaxNew, Sampling = one }).OutputIds, answers[i].Answer);
         }
     }
 
@@ -108,6 +125,8 @@ public sealed class DistillTests
     [InlineData(2, "--max-new 5")]
     [InlineData(2, "--self 3 --prompts none.jsonl")]
     [InlineData(2, "--prompts none.jsonl --seed 2")]
+    [InlineData(2, "--prompts none.jsonl --top-p 0.9")]
+    [InlineData(1, "--prompts none.jsonl --temperature 0.8 --top-p 2")]
     [InlineData(1, "--prompts none.jsonl")]
     [InlineData(1, "--self 0")]
     [InlineData(1, "--self 3 --rows 65")]

@@ -46,6 +46,8 @@ public sealed class EvalTests
         string page = File.ReadAllText(Path.Combine(folder, "eval.md"));
         Assert.Contains("| drafter | tree | a | b | mean |\n|---|---|---|---|---|\n| none |  | 1.00, 1.00 |", page);
         Assert.Contains("| m | moa | 4x2x8 |", page);
+        Assert.Contains("<svg", File.ReadAllText(Path.Combine(folder, "tau.svg")));
+        Assert.True(File.Exists(Path.Combine(folder, "speedup.svg")));
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using LowLevelSpec.Cli.Options;
 using LowLevelSpec.Cli.Prompts;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training.Distillation;
 
@@ -31,13 +32,15 @@ internal sealed class DistillCommand : Command
     private readonly Option<string> _out = new("--out") { Description = "Answers, JSON lines for train --data. An existing file is gone on with.", HelpName = "FILE", Required = true };
     private readonly NumberOption<int> _maxNew = new("--max-new", $"Most tokens of an answer; {DefaultMaxNew} by default.", low: 1);
     private readonly NumberOption<int> _rows = new("--rows", $"Sequences decoded at once, up to {Distiller.MostSequences}; {DefaultRows} by default. The answers do not depend on it.", low: 1, high: Distiller.MostSequences);
-    private readonly NumberOption<ulong> _seed = new("--seed", "Seed of the user turns of --self; 1 by default.");
+    private readonly NumberOption<float> _temperature = new("--temperature", "Samples the answers at this temperature; 0 = greedy (the default).", low: 0, high: 100);
+    private readonly NumberOption<float> _topP = new("--top-p", "With --temperature: keep the most probable tokens up to this probability, above 0; 1 = all (the default).") { Range = "a number above 0 and at most 1" };
+    private readonly NumberOption<ulong> _seed = new("--seed", "Seed of the user turns of --self and of sampled answers; 1 by default.");
 
     public DistillCommand(CliConsole console)
         : base("distill", "Let the target answer prompts, many at once, as data for train; a killed run goes on where it ended.")
     {
         _console = console;
-        foreach (Option option in (IEnumerable<Option>)[.. _model.All, _prompts, _self, _starts, _out, _maxNew, _rows, _seed])
+        foreach (Option option in (IEnumerable<Option>)[.. _model.All, _prompts, _self, _starts, _out, _maxNew, _rows, _temperature, _topP, _seed])
         {
             Add(option);
         }
@@ -54,9 +57,10 @@ internal sealed class DistillCommand : Command
             throw new UsageException("Give either --prompts with files or --self with a number of turns.");
         }
 
-        if (self is null && (result.GetValue(_starts) is not null || _seed.Read(result) is not null))
+        SamplingOptions? sampling = Sampling(result);
+        if (self is null && (result.GetValue(_starts) is not null || (sampling is null && _seed.Read(result) is not null)))
         {
-            throw new UsageException("--starts and --seed are for --self: answers to prompts from files are greedy.");
+            throw new UsageException("--starts is for --self, and --seed for --self or --temperature: answers to prompts from files are greedy.");
         }
 
         string path = Filled.In("--out", result.GetRequiredValue(_out));
@@ -65,9 +69,9 @@ internal sealed class DistillCommand : Command
         IReadOnlyList<string> starts = Starts(result.GetValue(_starts));
         List<FilePrompt> prompts = [.. files.SelectMany(file => PromptFile.Read(Filled.In("--prompts", file)))];
         using LanguageModel model = _model.Open(result);
-        using Distiller distiller = new(model, maxNew, rows);
+        using Distiller distiller = new(model, maxNew, rows, sampling);
         PromptSource source = self is null ? new GivenPrompts([.. prompts.Select(prompt => Encode(distiller, prompt))]) : new SelfWrittenTurns(model, starts, seed);
-        using AnswerLog log = AnswerLog.Open(path, $"target {distiller.TargetFingerprint()}, {source.Fingerprint}, answers of at most {maxNew} tokens, context {model.ContextLength}");
+        using AnswerLog log = AnswerLog.Open(path, $"target {distiller.TargetFingerprint()}, {source.Fingerprint}, answers of at most {maxNew} tokens{(sampling is null ? "" : $" at temperature {sampling.Temperature}, top-p {sampling.TopP}, seed {sampling.Seed}")}, context {model.ContextLength}");
         using Interrupts.Work work = _console.Interrupts.Begin();
         int total = self ?? prompts.Count;
         _console.Error.WriteLine($"{log.Count} of {total} answers there, {rows} at once on {model.BackendName}");
@@ -84,6 +88,17 @@ internal sealed class DistillCommand : Command
 
         _console.Out.WriteLine($"{log.Count} answers in {path}");
         return ExitCode.Well;
+    }
+
+    /// <summary>How answers are sampled; null = greedily.</summary>
+    private SamplingOptions? Sampling(ParseResult result)
+    {
+        float temperature = _temperature.Read(result) ?? 0, topP = _topP.Read(result) ?? 1;
+        SamplingOptions options = new() { Temperature = temperature, TopP = topP, Seed = _seed.Read(result) ?? 1 };
+        options.Validate();
+        return temperature > 0 ? options
+            : _topP.Read(result) is null ? null
+            : throw new UsageException("--top-p is for sampled answers: give --temperature, too.");
     }
 
     private static int[] Encode(Distiller distiller, FilePrompt prompt)

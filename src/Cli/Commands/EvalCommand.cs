@@ -39,7 +39,7 @@ internal sealed class EvalCommand : Command
     private readonly Option<string?> _trees = new("--trees") { Description = $"Draft trees, separated by commas: total tokens (24) or depth x breadth x total tokens (5x4x24); {TreeSettings.Default.TotalTokens} by default.", HelpName = "N,.." };
     private readonly NumberOption<int> _limit = new("--limit", "At most this many prompts of each set; all by default.", low: 1);
     private readonly NumberOption<int> _maxNew = new("--max-new", $"Most new tokens a prompt; {DefaultMaxNew} by default.", low: 2);
-    private readonly Option<string> _out = new("--out") { Description = "Folder for journal, eval.json and eval.md. An existing one is gone on with.", HelpName = "DIR", Required = true };
+    private readonly Option<string> _out = new("--out") { Description = "Folder for journal, eval.json, eval.md and plots. An existing one is gone on with.", HelpName = "DIR", Required = true };
 
     public EvalCommand(CliConsole console)
         : base("eval", "Drafters x trees x sets of prompts: speedup, tau, draft and verify cost, equality; a killed run goes on.")
@@ -123,6 +123,7 @@ internal sealed class EvalCommand : Command
         file?.Write(json);
         File.WriteAllText(Path.Combine(folder, "eval.json"), json);
         File.WriteAllText(Path.Combine(folder, "eval.md"), EvalTables.Page(report));
+        EvalPlots.Write(report, folder);
         if (toStandardOutput)
         {
             _console.Out.Write(json);

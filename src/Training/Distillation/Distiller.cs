@@ -3,12 +3,13 @@ using System.Security.Cryptography;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Engine.Target;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Training.Distillation;
 
-/// <summary>A prompt and the target's greedy answer to it.</summary>
+/// <summary>A prompt and the target's answer to it.</summary>
 /// <param name="Index">The prompt's place in its source; grows from answer to answer, by more than one where a source drops prompts.</param>
 /// <param name="Prompt">Prompt ids.</param>
 /// <param name="Answer">Answer ids, an end token included.</param>
@@ -20,7 +21,7 @@ public sealed record DistilledAnswer(long Index, IReadOnlyList<int> Prompt, IRea
 public readonly record struct DistillProgress(int Answers, long Tokens);
 
 /// <summary>
-/// Lets the target answer prompts greedily, many at once: each pass holds one row per sequence that writes and, in the rows left, prompt tokens
+/// Lets the target answer prompts, greedily or sampled, many at once: each pass holds one row per sequence that writes and, in the rows left, prompt tokens
 /// of those that were just admitted, so a finished sequence's place is taken at once. The engine gives a row the same bits whatever rows
 /// come along, so an answer is the one that plain decoding writes alone, whatever <c>rows</c> is. One caller at a time.
 /// </summary>
@@ -45,6 +46,7 @@ public sealed class Distiller : IDisposable
 
     private readonly LanguageModel _model;
     private readonly int _maxNew, _rows;
+    private readonly SamplingOptions? _sampling;
     private readonly TargetPass _pass;
     private readonly PassBatch _batch = new(PassRows, 1);
     private readonly List<RunningSequence> _running = [], _choosing = [];
@@ -57,13 +59,14 @@ public sealed class Distiller : IDisposable
     /// <param name="model">The target; must outlive the distiller.</param>
     /// <param name="maxNew">Most tokens of an answer.</param>
     /// <param name="rows">Most sequences in flight, at most <see cref="MostSequences"/>.</param>
-    public Distiller(LanguageModel model, int maxNew, int rows)
+    /// <param name="sampling">How answers are sampled, each with a seed of its own that follows from this one's and the prompt's index; null = greedily.</param>
+    public Distiller(LanguageModel model, int maxNew, int rows, SamplingOptions? sampling = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentOutOfRangeException.ThrowIfLessThan(maxNew, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, MostSequences);
-        (_model, _maxNew, _rows) = (model, maxNew, rows);
+        (_model, _maxNew, _rows, _sampling) = (model, maxNew, rows, sampling);
         _chosen = new int[rows];
         _logits = new float[model.Config.VocabularySize];
         _pass = new TargetPass(model.Backend, model.Target, PassRows, rows);
@@ -185,8 +188,18 @@ public sealed class Distiller : IDisposable
 
         // An own turn's cache is made long enough for the answer, which then needs no second prefill.
         int rows = start.Sampler is null ? limit : Math.Min(_model.ContextLength, limit + _maxNew + CacheStep / 2);
-        _running.Add(new RunningSequence(index, Rent(rows), start.Sampler) { Tokens = [.. start.Tokens], Written = start.Tokens.Length, Limit = limit });
+        _running.Add(new RunningSequence(index, Rent(rows))
+        {
+            Sampler = start.Sampler ?? AnswerSampler(index, start.Tokens),
+            WritesTurn = start.Sampler is not null,
+            Tokens = [.. start.Tokens],
+            Written = start.Tokens.Length,
+            Limit = limit,
+        });
     }
+
+    private TokenSampler? AnswerSampler(long index, int[] prompt) =>
+        _sampling is null ? null : new TokenSampler(_sampling with { Seed = SequenceSeed.OfAnswer(_sampling.Seed, index) }, _model.Config.VocabularySize, prompt);
 
     /// <summary>One pass over the running sequences; hands over those that end with it.</summary>
     private void Step(PromptSource source, Action<long, DistilledAnswer?> finish)
@@ -198,7 +211,7 @@ public sealed class Distiller : IDisposable
         {
             _tokens++;
             int token = sequence.Tokens[^1];
-            if (sequence.Sampler is not null)
+            if (sequence.WritesTurn)
             {
                 if (source.EndsTurn(token) || sequence.Tokens.Count == sequence.Limit)
                 {
@@ -299,7 +312,7 @@ public sealed class Distiller : IDisposable
 
         sequence.Cache.Length = kept;
         sequence.Tokens = [.. prompt];
-        (sequence.Written, sequence.Limit, sequence.Sampler) = (prompt.Length, limit, null);
+        (sequence.Written, sequence.Limit, sequence.Sampler, sequence.WritesTurn) = (prompt.Length, limit, AnswerSampler(sequence.Index, prompt), false);
     }
 
     private void End(RunningSequence sequence, DistilledAnswer? answer, Action<long, DistilledAnswer?> finish)

@@ -98,7 +98,7 @@ public sealed class SelfWrittenTurns : PromptSource
 
     internal override SequenceStart Begin(long index)
     {
-        SamplingOptions options = new() { Temperature = Temperature, TopP = TopP, Seed = SeedOf(index) };
+        SamplingOptions options = new() { Temperature = Temperature, TopP = TopP, Seed = SequenceSeed.OfTurn(_seed, index) };
         int[] tokens = [.. _header, .. _starts[index % _starts.Length]];
         return new SequenceStart(tokens, new TokenSampler(options, _vocabularySize, tokens), MostTokens);
     }
@@ -117,13 +117,6 @@ public sealed class SelfWrittenTurns : PromptSource
         // Half a character, which no user types.
         string text = _tokenizer.Decode(turn);
         return text.Contains('\uFFFD') ? null : _tokenizer.EncodeChat([new ChatMessage("user", text)]);
-    }
-
-    /// <summary>A seed per turn, from the counter's upper half, which the samplers' own streams leave at zero.</summary>
-    private ulong SeedOf(long index)
-    {
-        RandomStream.Block block = RandomStream.Philox(new RandomStream.Block((uint)index, (uint)(index >> 32), 1, 0), (uint)_seed, (uint)(_seed >> 32));
-        return ((ulong)block.W1 << 32) | block.W0;
     }
 
     private string AfterTurn(bool addGenerationPrompt)

@@ -1,5 +1,5 @@
-using System.Security.Cryptography;
 using LowLevelSpec.Models;
+using LowLevelSpec.Training.Drafters;
 using LowLevelSpec.Training.Optimisation;
 
 namespace LowLevelSpec.Training.LanguageModels;
@@ -42,13 +42,7 @@ public sealed record LanguageModelOptions
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
     internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { Steps = 0, CheckpointEvery = 0, ModelType = TensorType.F32, StartFrom = StartFrom is null ? null : Hash(StartFrom), Config = Config with { EndTokens = [] } }}, end {string.Join(',', Config.EndTokens)}, over {sequences} sequences of {tokens} tokens";
-
-    private static string Hash(string folder)
-    {
-        using FileStream file = File.OpenRead(Path.Combine(folder, LanguageModelTrainer.WeightsFile));
-        return Convert.ToHexStringLower(SHA256.HashData(file))[..16];
-    }
+        $"{this with { Steps = 0, CheckpointEvery = 0, ModelType = TensorType.F32, StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom), Config = Config with { EndTokens = [] } }}, end {string.Join(',', Config.EndTokens)}, over {sequences} sequences of {tokens} tokens";
 }
 
 /// <summary>One step, as its line in the log says it.</summary>

@@ -12,9 +12,6 @@ namespace LowLevelSpec.Training.LanguageModels;
 /// </summary>
 public sealed class LanguageModelTrainer : IDisposable
 {
-    /// <summary>Weights in a model's folder.</summary>
-    internal const string WeightsFile = "model.safetensors";
-
     private readonly LanguageModelOptions _options;
     private readonly IndependentModel<float> _model;
     private readonly AdamW<float> _optimiser;
@@ -38,7 +35,12 @@ public sealed class LanguageModelTrainer : IDisposable
 
         _options = options;
         _model = IndependentModel<float>.Create(options.Config);
-        Start(options);
+        Initialisation.Normal(_model.Parameters, options.Seed);
+        if (options.StartFrom is not null)
+        {
+            DrafterFolder.Read(options.StartFrom, _model);
+        }
+
         _optimiser = new AdamW<float>(_model.Parameters, options.AdamW);
         _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
         _folder = new TrainingFolder<LanguageModelStep>(folder, _optimiser, options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count)), flush: null, () => DrafterFolder.Write(folder, _model, options.ModelType));
@@ -75,22 +77,6 @@ public sealed class LanguageModelTrainer : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _folder.Dispose();
-
-    /// <summary>Sets the weights that step 0 meets.</summary>
-    private void Start(LanguageModelOptions options)
-    {
-        if (options.StartFrom is null)
-        {
-            Initialisation.Normal(_model.Parameters, options.Seed);
-            return;
-        }
-
-        using SafetensorsFile file = SafetensorsFile.Open(Path.Combine(options.StartFrom, WeightsFile));
-        foreach (Parameter<float> parameter in _model.Parameters)
-        {
-            parameter.Set(file.Get(parameter.Name));
-        }
-    }
 
     private LanguageModelStep Step()
     {
