@@ -11,6 +11,8 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_UI_LANGUAGE=en
 export MSBUILDTERMINALLOGGER=off
 # A bare Debian has no ICU, without which the SDK refuses to start; nothing here needs it.
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
+# The native CPU kernels, once `native` has built them.
+[[ -n ${LLSPEC_NATIVE:-} || ! -d $out/native ]] || export LLSPEC_NATIVE=$out/native
 
 help() {
     cat <<'TEXT'
@@ -81,6 +83,7 @@ compile() {
 # Leaves the CLI in out/cli and a launcher at out/llspec, which finds the runtime also where only ~/.dotnet has it.
 publish() {
     run_dotnet publish src/Cli -c Release -o "$out/cli" "$@" || return
+    [[ ! -d $out/native ]] || find "$out/native" -name '*llspec_cpu.*' -exec cp {} "$out/cli/" \;
     cat >"$out/llspec" <<'LAUNCHER'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")

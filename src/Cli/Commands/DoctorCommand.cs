@@ -6,6 +6,7 @@ using System.Runtime.Intrinsics.X86;
 using LowLevelSpec.Cli.Options;
 using LowLevelSpec.Cli.Output;
 using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Backends.Cpu;
 using LowLevelSpec.Engine.Backends.Cuda;
 using LowLevelSpec.Engine.Backends.Ilgpu;
 using Spectre.Console;
@@ -86,6 +87,7 @@ internal sealed class DoctorCommand : Command
             Cores = Environment.ProcessorCount,
             Threads = Environment.ProcessorCount,
             SimdBits = bits,
+            NativeKernels = CpuBackend.NativeKernelsNote,
             MemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
             CudaDriver = cuda.HasDriver,
             Cuda = cuda,
@@ -132,6 +134,7 @@ internal sealed class DoctorCommand : Command
         Row("instructions", string.Join(", ", report.CpuFeatures.Select(static f => $"{f.Key} {(f.Value ? "yes" : "no")}")));
         Row("cores", $"{report.Cores}, {report.Threads} threads by default");
         Row("vectors", report.SimdBits == (int)SimdWidth.Scalar ? "none" : $"{report.SimdBits} bits");
+        Row("native kernels", report.NativeKernels);
         Row("memory", $"{report.MemoryBytes / (double)(1 << 30):0.0} GiB");
         Row("gpu", report.Cuda.Devices.Count == 0 ? "none" : string.Join('\n', report.Cuda.Devices));
         Row("cuda", report.Cuda.HasDriver ? $"driver for CUDA {report.Cuda.Version ?? "unknown"}{(report.Cuda.Problem is null ? "; use --device cuda" : "")}" : "no driver");

@@ -27,6 +27,9 @@ internal sealed record DoctorReport
     /// <summary>Vector bits the engine takes by default; 32 = no vectors.</summary>
     public required int SimdBits { get; init; }
 
+    /// <summary>Whether the native library of CPU kernels is in use, and why not.</summary>
+    public required string NativeKernels { get; init; }
+
     /// <summary>Memory the process may use, in bytes.</summary>
     public required long MemoryBytes { get; init; }
 

@@ -41,7 +41,8 @@ public sealed unsafe partial class CpuBackend
     private void RunInteger(CpuWeight weight, in MatMulJob product)
     {
         PackedWeights packed = Packed(weight);
-        InputFormat format = PackedWeights.InputFormatOf(weight.Type);
+        bool native = _native is not null && PackedWeights.HasNative(weight.Type);
+        InputFormat format = PackedWeights.InputFormatOf(weight.Type, native);
         InputJob inputs = new()
         {
             Input = product.Input,
@@ -65,12 +66,13 @@ public sealed unsafe partial class CpuBackend
             Inputs = inputs.Output,
             InputBytes = InputBlocks.Bytes(format),
             Rows = product.Rows,
+            Function = native ? _native!.Int8Tile : null,
             Target = product.Target,
             TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * packed.Blocks * InputBlocks.Bytes(format))))),
         };
         OperationCost cost = OperationCosts.MatMul(weight.Type, product.Rows, product.Columns, weight.Rows);
         items = Math.Max(1, Items(packed.Groups * job.RowItems, cost.Bytes, cost.Flops) / job.RowItems);
         job.GroupsPerItem = (packed.Groups + items - 1) / items;
-        _team.Run(_kernels.IntegerMatMul(weight.Type), &job, job.Items);
+        _team.Run(_kernels.IntegerMatMul(weight.Type, native), &job, job.Items);
     }
 }

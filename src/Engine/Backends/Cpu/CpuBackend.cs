@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using LowLevelSpec.Interop.Cpu;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
@@ -22,6 +23,7 @@ public sealed unsafe partial class CpuBackend : IBackend
     private readonly ThreadTeam _team;
     private readonly Scratch _scratch;
     private readonly Arithmetic _arithmetic;
+    private readonly NativeCpu? _native;
     private readonly List<PackedWeights> _packed = [];
     private bool _disposed;
 
@@ -31,7 +33,16 @@ public sealed unsafe partial class CpuBackend : IBackend
     /// <param name="arithmetic">How products with quantised weights are computed.</param>
     /// <exception cref="InputException">A thread count out of range, or a width the processor lacks.</exception>
     public CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic = Arithmetic.Exact)
+        : this(threads, width, arithmetic, null)
     {
+        // Its instructions are 512 bits wide: whoever asks for another width means to do without them.
+        _native = arithmetic == Arithmetic.Auto && _kernels.Width == SimdWidth.Bits512 ? NativeKernels.Library : null;
+    }
+
+    /// <summary>For tests: with the integer tiles of <paramref name="native"/>, whatever the width.</summary>
+    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeCpu? native)
+    {
+        _native = native;
         if (threads is < 0 or > ThreadTeam.MaxThreads)
         {
             throw new InputException($"the CPU backend cannot run {threads} threads; ask for 1 to {ThreadTeam.MaxThreads}, or 0 for one per core");
@@ -55,6 +66,9 @@ public sealed unsafe partial class CpuBackend : IBackend
 
     /// <inheritdoc/>
     public bool PrefersLogitsOnDemand => true;
+
+    /// <summary>Whether the native library of CPU kernels is in use, and why not.</summary>
+    public static string NativeKernelsNote => NativeKernels.Note;
 
     /// <summary>Whether this processor runs <paramref name="width"/> in hardware (scalar always).</summary>
     public static bool IsSupported(SimdWidth width) => KernelSet.IsSupported(width);

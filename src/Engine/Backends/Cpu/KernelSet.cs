@@ -70,7 +70,7 @@ internal abstract unsafe class KernelSet
     public abstract delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows);
 
     /// <summary>The integer matrix kernel of <paramref name="type"/>, see <see cref="IntegerKernels{TVec, TInt}"/>.</summary>
-    public abstract delegate*<void*, int, int, void> IntegerMatMul(TensorType type);
+    public abstract delegate*<void*, int, int, void> IntegerMatMul(TensorType type, bool native);
 
     /// <summary>The row decoder of <paramref name="type"/>.</summary>
     public abstract delegate*<byte*, float*, int, void> RowDecoder(TensorType type);
@@ -125,7 +125,7 @@ internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
         rows == 1 ? MatMulKernels<TVec>.SingleRow(type) : MatMulKernels<TVec>.FewRows(type, rows);
 
     /// <inheritdoc/>
-    public override delegate*<void*, int, int, void> IntegerMatMul(TensorType type) => IntegerKernels<TVec, TInt>.For(type);
+    public override delegate*<void*, int, int, void> IntegerMatMul(TensorType type, bool native) => IntegerKernels<TVec, TInt>.For(type, native);
 
     /// <inheritdoc/>
     public override delegate*<byte*, float*, int, void> RowDecoder(TensorType type) => Decoders.Row<TVec>(type);

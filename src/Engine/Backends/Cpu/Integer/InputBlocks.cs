@@ -10,6 +10,9 @@ internal enum InputFormat
     /// <summary>32 signed bytes, scale (f32), -8 * sum of the bytes (int).</summary>
     BytesOffset8,
 
+    /// <summary>32 signed bytes, scale (f32), -128 * sum of the bytes (int).</summary>
+    BytesOffset128,
+
     /// <summary>32 signed bytes, scale (f32), scale * sum of the bytes (f32).</summary>
     BytesWithSum,
 
@@ -144,6 +147,10 @@ internal static unsafe class InputBlocks
             case InputFormat.ShortsOffset128:
                 *(float*)(to + 64) = scale;
                 *(int*)(to + 68) = -128 * sum;
+                break;
+            case InputFormat.BytesOffset128:
+                *(float*)(to + 32) = scale;
+                *(int*)(to + 36) = -128 * sum;
                 break;
             case InputFormat.BytesOffset8:
                 *(float*)(to + 32) = scale;

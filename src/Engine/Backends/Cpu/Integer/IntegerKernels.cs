@@ -27,6 +27,9 @@ internal unsafe struct IntegerJob
     /// <summary>n.</summary>
     public int Rows;
 
+    /// <summary>The native library's tile, where that is used.</summary>
+    public void* Function;
+
     /// <summary>Where the results go.</summary>
     public MatMulTarget Target;
 
@@ -51,9 +54,12 @@ internal static unsafe class IntegerKernels<TVec, TInt>
     where TVec : unmanaged, ISimd16<TVec>
     where TInt : unmanaged, IByteLanes<TInt, TVec>
 {
-    /// <summary>The kernel of <paramref name="type"/>.</summary>
-    public static delegate*<void*, int, int, void> For(TensorType type) => type switch
+    /// <summary>The kernel of <paramref name="type"/>, over C# vectors or the native library's tiles.</summary>
+    public static delegate*<void*, int, int, void> For(TensorType type, bool native) => type switch
     {
+        TensorType.Q8_0 when native => &Run<NativeTile<NativeBytes>>,
+        TensorType.Q4_0 when native => &Run<NativeTile<NativeOffsetNibbles>>,
+        TensorType.Q4_1 when native => &Run<NativeTile<NativeMinimumNibbles>>,
         TensorType.Q8_0 => &Run<BytesTile<TVec, TInt>>,
         TensorType.Q4_0 => &Run<NibblesTile<TVec, TInt, OffsetNibbles>>,
         TensorType.Q4_1 => &Run<NibblesTile<TVec, TInt, MinimumNibbles>>,
@@ -78,10 +84,10 @@ internal static unsafe class IntegerKernels<TVec, TInt>
                 byte* inputs = job->Inputs + ((long)first * job->Blocks * job->InputBytes);
                 switch (rows)
                 {
-                    case 1: TTile.Run<OneRow>(weights, inputs, job->Blocks, sums); break;
-                    case 2: TTile.Run<TwoRows>(weights, inputs, job->Blocks, sums); break;
-                    case 3: TTile.Run<ThreeRows>(weights, inputs, job->Blocks, sums); break;
-                    default: TTile.Run<FourRows>(weights, inputs, job->Blocks, sums); break;
+                    case 1: TTile.Run<OneRow>(job->Function, weights, inputs, job->Blocks, sums); break;
+                    case 2: TTile.Run<TwoRows>(job->Function, weights, inputs, job->Blocks, sums); break;
+                    case 3: TTile.Run<ThreeRows>(job->Function, weights, inputs, job->Blocks, sums); break;
+                    default: TTile.Run<FourRows>(job->Function, weights, inputs, job->Blocks, sums); break;
                 }
 
                 for (int row = 0; row < rows; row++)

@@ -42,8 +42,8 @@ internal unsafe interface IIntegerTile
     /// <summary>Bytes of a block of the group.</summary>
     static abstract int BlockBytes { get; }
 
-    /// <summary>sums[row * 16 + output] for all rows of the tile.</summary>
-    static abstract void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
+    /// <summary>sums[row * 16 + output] for all rows of the tile; <paramref name="function"/> is the job's.</summary>
+    static abstract void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount;
 }
 
@@ -57,7 +57,7 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
     public static int BlockBytes => 544;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
+    public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;

@@ -39,7 +39,7 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
+    public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;

@@ -39,9 +39,13 @@ internal sealed unsafe class PackedWeights : IDisposable
     /// <summary>Whether <paramref name="type"/> has integer kernels.</summary>
     public static bool Supports(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1;
 
+    /// <summary>Whether the native library has tiles of <paramref name="type"/>.</summary>
+    public static bool HasNative(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1;
+
     /// <summary>The layout in which kernels of <paramref name="type"/> want their inputs.</summary>
-    public static InputFormat InputFormatOf(TensorType type) => type switch
+    public static InputFormat InputFormatOf(TensorType type, bool native) => type switch
     {
+        TensorType.Q8_0 when native => InputFormat.BytesOffset128,
         TensorType.Q8_0 => InputFormat.ShortsOffset128,
         TensorType.Q4_0 => InputFormat.BytesOffset8,
         TensorType.Q4_1 => InputFormat.BytesWithSum,

@@ -1,0 +1,36 @@
+/* The integer tile over AVX-512 VNNI. */
+#include <immintrin.h>
+#include <string.h>
+
+typedef __m512i ints;
+typedef __m512 floats;
+
+static inline int load_int(const void *p) {
+    int value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+static inline float load_float(const void *p) {
+    float value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+#define LOAD(p) _mm512_loadu_si512(p)
+#define BROADCAST(p) _mm512_set1_epi32(load_int(p))
+#define ZERO() _mm512_setzero_si512()
+#define DOT(sums, a, b) _mm512_dpbusd_epi32(sums, a, b)
+#define LOW(v) _mm512_and_si512(v, _mm512_set1_epi8(15))
+#define HIGH(v) _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15))
+#define ADD(a, b) _mm512_add_epi32(a, b)
+#define FZERO() _mm512_setzero_ps()
+#define FLOATS(v) _mm512_cvtepi32_ps(v)
+#define HALVES(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
+#define FBROADCAST(p) _mm512_set1_ps(load_float(p))
+#define MULTIPLY(a, b) _mm512_mul_ps(a, b)
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define STORE(p, v) _mm512_storeu_ps(p, v)
+#define UNROLL _Pragma("GCC unroll 8")
+
+#include "int8_tile.inc"

@@ -1,0 +1,99 @@
+using LowLevelSpec.Interop.Cpu;
+using LowLevelSpec.Models;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>The native library where it is there, this processor runs it, and it gives the bits of the C# kernels on a sample; else null, and why.</summary>
+internal static unsafe class NativeKernels
+{
+    private static readonly Lazy<(NativeCpu? Library, string Note)> Found = new(Find);
+
+    /// <summary>The library to use, or null.</summary>
+    public static NativeCpu? Library => Found.Value.Library;
+
+    /// <summary>What was found, for `llspec doctor`.</summary>
+    public static string Note => Found.Value.Note;
+
+    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 4 rows.</summary>
+    public static bool Agrees(NativeCpu library)
+    {
+        const int blocks = 5, rows = 4;
+        Random random = new(1);
+        float[] x = new float[rows * blocks * 32];
+        for (int i = 0; i < x.Length; i++)
+        {
+            x[i] = (float)(random.NextDouble() - 0.5) * (i + 1);
+        }
+
+        foreach (TensorType type in (TensorType[])[TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1])
+        {
+            for (int n = 1; n <= rows; n++)
+            {
+                if (!Compare(library, type, x, n, blocks, random))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    private static bool Compare(NativeCpu library, TensorType type, float[] x, int rows, int blocks, Random random)
+    {
+        byte[] weights = new byte[blocks * type.BlockBytes() * PackedWeights.GroupOutputs];
+        random.NextBytes(weights);
+        int blockBytes = weights.Length / blocks, halves = type == TensorType.Q4_1 ? 32 : 16;
+        for (int i = 0; i < blocks * halves; i++)
+        {
+            // Scales of ordinary size: bit patterns of halves between 2^-7 and 2^1.
+            (int block, int half) = Math.DivRem(i, halves);
+            BitConverter.TryWriteBytes(weights.AsSpan((block * blockBytes) + (2 * half)), (ushort)random.Next(0x2000, 0x4000));
+        }
+
+        float[] expected = new float[64], actual = new float[64];
+        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: false), PackedWeights.InputFormatOf(type, native: false), null, expected);
+        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, native: true), library.Int8Tile, actual);
+        return expected.AsSpan().SequenceEqual(actual);
+
+        void Multiply(delegate*<void*, int, int, void> kernel, InputFormat format, void* function, float[] results)
+        {
+            byte[] quantised = new byte[rows * blocks * InputBlocks.Bytes(format)];
+            fixed (float* input = x, output = results)
+            {
+                fixed (byte* packed = weights, inputs = quantised)
+                {
+                    InputJob quantise = new() { Input = input, Stride = blocks * 32, Rows = rows, Blocks = blocks, Format = format, TilesPerItem = 1, Output = inputs };
+                    InputBlocks.Run(&quantise, 0, 0);
+                    IntegerJob job = new()
+                    {
+                        Weights = packed,
+                        GroupBytes = weights.Length,
+                        Blocks = blocks,
+                        Groups = 1,
+                        Inputs = inputs,
+                        InputBytes = InputBlocks.Bytes(format),
+                        Rows = rows,
+                        Function = function,
+                        Target = new MatMulTarget { Outputs = 16, Output = output, OutputStride = 16 },
+                        GroupsPerItem = 1,
+                        TilesPerItem = 1,
+                    };
+                    kernel(&job, 0, 0);
+                }
+            }
+        }
+    }
+
+    private static (NativeCpu? Library, string Note) Find()
+    {
+        NativeCpu? library = NativeCpu.TryFind(out string note);
+        return library switch
+        {
+            null => (null, note),
+            { HasInt8: false } => (null, $"{note}: this processor lacks AVX-512 VNNI, the C# kernels run"),
+            _ when !Agrees(library) => (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
+            _ => (library, $"{note}: AVX-512 VNNI in use"),
+        };
+    }
+}

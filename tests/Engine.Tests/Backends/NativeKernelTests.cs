@@ -1,0 +1,120 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Cpu;
+using LowLevelSpec.Interop.Cpu;
+using LowLevelSpec.Models;
+using Xunit;
+
+namespace LowLevelSpec.Engine.Tests.Backends;
+
+/// <summary>
+/// The native library's kernel source, compiled over plain C with the instructions' semantics (llspec_cpu_emulated), against the C# kernels. What
+/// only hardware shows, the self-check at load compares.
+/// </summary>
+public sealed unsafe class NativeKernelTests
+{
+    [Fact]
+    public void Integer_tiles_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.Agrees(Emulated()));
+
+    [Fact]
+    public void Products_are_the_definition_bit_for_bit()
+    {
+        using Bench bench = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, Emulated()));
+        int seed = 1;
+        foreach (TensorType type in (TensorType[])[TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1])
+        {
+            foreach (int n in (int[])[1, 2, 3, 4, 7, 18])
+            {
+                const int k = 352, outputs = 37;
+                byte[] stored = StoredRows.Random(type, outputs * k, seed);
+                float[] x = Bench.Values(n * k, seed++);
+                Matrix output = bench.Matrix(n, outputs);
+                bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(n, k, x), output);
+                Compare.SameBits(IntegerReference.Product(type, stored, x, outputs, k, null, null), bench.Read(output), $"{type} x {n}");
+            }
+        }
+    }
+
+    [Fact]
+    public void The_bf16_tile_is_close_to_f64()
+    {
+        NativeCpu library = Emulated();
+        const int pairs = 50, rows = 4;
+        float[] a = [.. Bench.Values(rows * pairs * 2, 1).Select(Rounded)], b = [.. Bench.Values(16 * pairs * 2, 2).Select(Rounded)], sums = Bench.Values(rows * 16, 3);
+        double[] expected = new double[sums.Length], tolerance = new double[sums.Length];
+        uint[] left = new uint[rows * pairs], right = new uint[pairs * 16];
+        for (int i = 0; i < expected.Length; i++)
+        {
+            (int row, int o) = Math.DivRem(i, 16);
+            double magnitude = Math.Abs(expected[i] = sums[i]);
+            for (int k = 0; k < 2 * pairs; k++)
+            {
+                double product = (double)a[(row * pairs * 2) + k] * b[(o * pairs * 2) + k];
+                expected[i] += product;
+                magnitude += Math.Abs(product);
+            }
+
+            // One rounding per element's product and sum at most, in any order.
+            tolerance[i] = Compare.Unit * 4 * pairs * magnitude;
+        }
+
+        for (int i = 0; i < left.Length; i++)
+        {
+            left[i] = Pair(a[2 * i], a[(2 * i) + 1]);
+        }
+
+        for (int i = 0; i < right.Length; i++)
+        {
+            (int pair, int o) = Math.DivRem(i, 16);
+            right[i] = Pair(b[(o * pairs * 2) + (2 * pair)], b[(o * pairs * 2) + (2 * pair) + 1]);
+        }
+
+        fixed (uint* first = left, second = right)
+        {
+            fixed (float* to = sums)
+            {
+                library.Bf16Tile(first, pairs, second, pairs, rows, to);
+            }
+        }
+
+        Compare.Within(expected, tolerance, sums, "bf16 tile");
+    }
+
+    [Fact]
+    public void What_is_no_library_is_refused_with_a_reason()
+    {
+        string file = Path.Combine(TinyModels.Instance.Folder, "no-library.so");
+        File.WriteAllText(file, "text");
+        Assert.Null(NativeCpu.TryLoad(file, out string note));
+        Assert.Contains(file, note, StringComparison.Ordinal);
+    }
+
+    private static NativeCpu Emulated()
+    {
+        string name = NativeCpu.LibraryName("llspec_cpu_emulated");
+        string? folder = Environment.GetEnvironmentVariable("LLSPEC_NATIVE") is { Length: > 0 } set ? set : Beside(name);
+        string path = Path.Combine(folder ?? "", name);
+        Assert.SkipWhen(!File.Exists(path), "the native library is not built: ./build.sh native");
+        NativeCpu? library = NativeCpu.TryLoad(path, out string note);
+        Assert.True(library is { HasInt8: true, HasBf16: true }, note);
+        return library!;
+    }
+
+    /// <summary>out/native of the repository that these tests were built in.</summary>
+    private static string? Beside(string name)
+    {
+        for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
+        {
+            string folder = Path.Combine(at.FullName, "out", "native");
+            if (File.Exists(Path.Combine(folder, name)))
+            {
+                return folder;
+            }
+        }
+
+        return null;
+    }
+
+    private static float Rounded(float value) => BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(value) & 0xffff0000);
+
+    private static uint Pair(float low, float high) => (BitConverter.SingleToUInt32Bits(low) >> 16) | BitConverter.SingleToUInt32Bits(high);
+}
