@@ -23,7 +23,7 @@ public enum SimdWidth
 public enum Arithmetic
 {
     /// <summary>
-    /// The faster one: inputs are rounded to 8 bits per block of 32 and multiplied as integers (Q8_0, Q4_0, Q4_1). The weights are repacked, which takes
+    /// The faster one: inputs are rounded to 8 bits per block of 32 and multiplied as integers (Q8_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K). The weights are repacked, which takes
     /// as much memory again as they do in the file. Other weight types are multiplied in f32.
     /// </summary>
     Auto,

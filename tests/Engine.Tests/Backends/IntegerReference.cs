@@ -5,10 +5,16 @@ namespace LowLevelSpec.Engine.Tests.Backends;
 /// <summary>Integer products as they are defined, element by element: quantised inputs, exact integer sums per block, one f32 chain over the blocks.</summary>
 internal static class IntegerReference
 {
-    public static readonly TensorType[] Types = [TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1];
+    public static readonly TensorType[] Types = [TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1, TensorType.Q4_K, TensorType.Q5_K, TensorType.Q6_K];
 
     /// <summary>Whether byte <paramref name="at"/> of a block belongs to its scales.</summary>
-    public static bool IsScale(TensorType type, int at) => at < (type == TensorType.Q4_1 ? 4 : 2);
+    public static bool IsScale(TensorType type, int at) => type switch
+    {
+        TensorType.Q6_K => at >= 192,
+        TensorType.Q4_K or TensorType.Q5_K => at < 16,
+        TensorType.Q4_1 => at < 4,
+        _ => at < 2,
+    };
 
     /// <summary>[n, outputs] = x [n, k] . weight [outputs, k] (+ bias) (+ before).</summary>
     public static float[] Product(TensorType type, byte[] stored, float[] x, int outputs, int k, float[]? bias, float[]? before)
@@ -21,10 +27,10 @@ internal static class IntegerReference
             for (int o = 0; o < outputs; o++)
             {
                 float sum = 0;
+                ReadOnlySpan<byte> weights = stored.AsSpan(o * (int)type.Bytes(k), (int)type.Bytes(k));
                 for (int block = 0; block < k / 32; block++)
                 {
-                    ReadOnlySpan<byte> b = stored.AsSpan(((o * k / 32) + block) * type.BlockBytes(), type.BlockBytes());
-                    sum = Add(type, b, q.AsSpan(block * 32, 32), scales[block], sum);
+                    sum = Add(type, weights, block, q.AsSpan(block * 32, 32), scales[block], sum);
                 }
 
                 sum = bias is null ? sum : sum + bias[o];
@@ -63,18 +69,32 @@ internal static class IntegerReference
         return (q, scales);
     }
 
-    private static float Add(TensorType type, ReadOnlySpan<byte> b, ReadOnlySpan<int> q, float scale, float sum)
+    /// <summary>A block of 32 enters the sum: of a K type the lower 16 inputs, the upper 16, then the minimum.</summary>
+    private static float Add(TensorType type, ReadOnlySpan<byte> stored, int block, ReadOnlySpan<int> q, float scale, float sum)
     {
-        float weightScale = (float)BitConverter.ToHalf(b);
-        int products = 0, inputs = 0;
-        for (int i = 0; i < 32; i++)
+        bool super = type.BlockElements() == 256;
+        ReadOnlySpan<byte> b = stored.Slice(block / (super ? 8 : 1) * type.BlockBytes(), type.BlockBytes());
+        for (int half = 0; half < 2; half++)
         {
-            int nibble = type == TensorType.Q8_0 ? 0 : (b[(type == TensorType.Q4_1 ? 4 : 2) + (i % 16)] >> (i / 16 * 4)) & 15;
-            products += q[i] * (type == TensorType.Q8_0 ? (sbyte)b[2 + i] : type == TensorType.Q4_0 ? nibble - 8 : nibble);
-            inputs += q[i];
+            int products = 0, count = super ? 16 : 32;
+            for (int i = 0; i < count; i++)
+            {
+                products += q[(16 * half) + i] * StoredRows.Code(type, b, (super ? block % 8 * 32 : 0) + (16 * half) + i);
+            }
+
+            sum = MathF.FusedMultiplyAdd(products, StoredRows.Scale(type, b, (super ? block % 8 * 32 : 0) + (16 * half)) * scale, sum);
+            if (!super)
+            {
+                break;
+            }
         }
 
-        sum = MathF.FusedMultiplyAdd(products, weightScale * scale, sum);
-        return type == TensorType.Q4_1 ? MathF.FusedMultiplyAdd((float)BitConverter.ToHalf(b[2..]), scale * inputs, sum) : sum;
+        int inputs = 0;
+        foreach (int value in q)
+        {
+            inputs += value;
+        }
+
+        return StoredRows.Minimum(type, b, super ? block % 8 * 32 : 0) is float minimum ? MathF.FusedMultiplyAdd(minimum, scale * inputs, sum) : sum;
     }
 }

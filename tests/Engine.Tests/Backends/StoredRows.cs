@@ -57,29 +57,48 @@ internal static class StoredRows
         return values;
     }
 
+    /// <summary>The integer that element <paramref name="i"/> of a quantised block stands for, before its scale.</summary>
+    public static int Code(TensorType type, ReadOnlySpan<byte> b, int i) => type switch
+    {
+        TensorType.Q8_0 => (sbyte)b[2 + i],
+        TensorType.Q4_0 => Nibble(b[2 + (i % 16)], i / 16) - 8,
+        TensorType.Q4_1 => Nibble(b[4 + (i % 16)], i / 16),
+        TensorType.Q4_K => Nibble(b[16 + (i / 64 * 32) + (i % 32)], i / 32 % 2),
+        TensorType.Q5_K => Nibble(b[48 + (i / 64 * 32) + (i % 32)], i / 32 % 2) + (16 * ((b[16 + (i % 32)] >> (i / 32)) & 1)),
+        TensorType.Q6_K => SixBits(b, i) - 32,
+        _ => throw new ArgumentOutOfRangeException(nameof(type)),
+    };
+
+    /// <summary>The factor of element <paramref name="i"/>'s code; exact.</summary>
+    public static float Scale(TensorType type, ReadOnlySpan<byte> b, int i) => type switch
+    {
+        TensorType.Q4_K or TensorType.Q5_K => (float)(Half(b) * SixBitPair(b, i / 32).Scale),
+        TensorType.Q6_K => (float)(Half(b[208..]) * (sbyte)b[192 + (i / 16)]),
+        _ => (float)Half(b),
+    };
+
+    /// <summary>What is added to element <paramref name="i"/>'s product, exact; null where a type has no such thing.</summary>
+    public static float? Minimum(TensorType type, ReadOnlySpan<byte> b, int i) => type switch
+    {
+        TensorType.Q4_1 => (float)Half(b[2..]),
+        TensorType.Q4_K or TensorType.Q5_K => (float)-(Half(b[2..]) * SixBitPair(b, i / 32).Minimum),
+        _ => null,
+    };
+
     private static double Element(TensorType type, ReadOnlySpan<byte> b, int i) => type switch
     {
         TensorType.F32 => BitConverter.ToSingle(b),
         TensorType.F16 => Half(b),
         TensorType.BF16 => BitConverter.UInt32BitsToSingle((uint)BitConverter.ToUInt16(b) << 16),
-        TensorType.Q8_0 => Half(b) * (sbyte)b[2 + i],
-        TensorType.Q4_0 => Half(b) * (Nibble(b[2 + (i % 16)], i / 16) - 8),
-        TensorType.Q4_1 => (Half(b) * Nibble(b[4 + (i % 16)], i / 16)) + Half(b[2..]),
-        TensorType.Q4_K => SuperBlock(b, i, Nibble(b[16 + (i / 64 * 32) + (i % 32)], i / 32 % 2)),
-        TensorType.Q5_K => SuperBlock(b, i, Nibble(b[48 + (i / 64 * 32) + (i % 32)], i / 32 % 2) + (16 * ((b[16 + (i % 32)] >> (i / 32)) & 1))),
-        TensorType.Q6_K => Half(b[208..]) * (sbyte)b[192 + (i / 16)] * (SixBits(b, i) - 32),
-        _ => throw new ArgumentOutOfRangeException(nameof(type)),
+        _ => ((double)Scale(type, b, i) * Code(type, b, i)) + (Minimum(type, b, i) ?? 0),
     };
 
     // Eight scales and minima of 6 bits: the first four of each in the low bits of bytes 0..3 and 4..7; of the others the low nibbles
     // lie in bytes 8..11 (scale low, minimum high) and the upper two bits on top of the first ones.
-    private static double SuperBlock(ReadOnlySpan<byte> b, int i, int quant)
+    private static (int Scale, int Minimum) SixBitPair(ReadOnlySpan<byte> b, int j)
     {
         ReadOnlySpan<byte> s = b.Slice(4, 12);
-        int j = i / 32;
-        int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) + (16 * (s[j - 4] >> 6));
-        int minimum = j < 4 ? s[j + 4] & 63 : (s[j + 4] >> 4) + (16 * (s[j] >> 6));
-        return (Half(b) * scale * quant) - (Half(b[2..]) * minimum);
+        return j < 4 ? (s[j] & 63, s[j + 4] & 63) : ((s[j + 4] & 15) + (16 * (s[j - 4] >> 6)), (s[j + 4] >> 4) + (16 * (s[j] >> 6)));
     }
 
     private static int SixBits(ReadOnlySpan<byte> b, int i)

@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
@@ -290,11 +289,5 @@ internal static unsafe partial class MatMulKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(byte* at)
-    {
-        if (Sse.IsSupported)
-        {
-            Sse.Prefetch0(at);
-        }
-    }
+    private static void Prefetch(byte* at) => SimdMath.Prefetch(at);
 }

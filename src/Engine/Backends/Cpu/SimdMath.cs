@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
@@ -11,6 +12,16 @@ internal static unsafe class SimdMath
 
     // Added and subtracted again, 1.5 * 2^23 rounds to the nearest integer.
     private const float Rounder = 12582912f;
+
+    /// <summary>Asks for a cache line; any address will do.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(byte* at)
+    {
+        if (Sse.IsSupported)
+        {
+            Sse.Prefetch0(at);
+        }
+    }
 
     /// <summary><paramref name="length"/> rounded up to whole vectors.</summary>
     public static int PadLanes(int length) => (length + 15) & ~15;

@@ -47,6 +47,10 @@ internal readonly unsafe struct ByteLanesOf128 : IByteLanes<ByteLanesOf128, Simd
         (bytes._a.AsUInt16() >> 4).AsByte(), (bytes._b.AsUInt16() >> 4).AsByte(), (bytes._c.AsUInt16() >> 4).AsByte(), (bytes._d.AsUInt16() >> 4).AsByte()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ByteLanesOf128 OrBits(ByteLanesOf128 bytes, ByteLanesOf128 packed, int right, byte mask) => new(
+        bytes._a | Bits(packed._a, right, mask), bytes._b | Bits(packed._b, right, mask), bytes._c | Bits(packed._c, right, mask), bytes._d | Bits(packed._d, right, mask));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ByteLanesOf128 EvenBytes(ByteLanesOf128 bytes)
     {
         Vector128<byte> mask = Vector128.Create((ushort)0x00ff).AsByte();
@@ -87,6 +91,10 @@ internal readonly unsafe struct ByteLanesOf128 : IByteLanes<ByteLanesOf128, Simd
         Vector128.ConvertToSingle(ints._b.AsInt32()),
         Vector128.ConvertToSingle(ints._c.AsInt32()),
         Vector128.ConvertToSingle(ints._d.AsInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<byte> Bits(Vector128<byte> packed, int right, byte mask) =>
+        (right >= 0 ? packed.AsUInt16() >> right : packed.AsUInt16() << -right).AsByte() & Vector128.Create(mask);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ByteLanesOf128 ShortProducts(ByteLanesOf128 weights, Vector128<short> two) => new(

@@ -41,6 +41,14 @@ internal readonly unsafe struct ByteLanesOf256 : IByteLanes<ByteLanesOf256, Simd
         (bytes._b.AsUInt16() >> 4).AsByte() & Vector256.Create((byte)15));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ByteLanesOf256 OrBits(ByteLanesOf256 bytes, ByteLanesOf256 packed, int right, byte mask)
+    {
+        Vector256<ushort> a = packed._a.AsUInt16(), b = packed._b.AsUInt16();
+        (a, b) = right >= 0 ? (a >> right, b >> right) : (a << -right, b << -right);
+        return new(bytes._a | (a.AsByte() & Vector256.Create(mask)), bytes._b | (b.AsByte() & Vector256.Create(mask)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ByteLanesOf256 EvenBytes(ByteLanesOf256 bytes) => new(
         bytes._a & Vector256.Create((ushort)0x00ff).AsByte(), bytes._b & Vector256.Create((ushort)0x00ff).AsByte());
 

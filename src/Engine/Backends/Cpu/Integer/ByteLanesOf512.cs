@@ -31,6 +31,14 @@ internal readonly unsafe struct ByteLanesOf512 : IByteLanes<ByteLanesOf512, Simd
     public static ByteLanesOf512 HighNibbles(ByteLanesOf512 bytes) => new((bytes._v.AsUInt16() >> 4).AsByte() & Vector512.Create((byte)15));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ByteLanesOf512 OrBits(ByteLanesOf512 bytes, ByteLanesOf512 packed, int right, byte mask)
+    {
+        Vector512<ushort> v = packed._v.AsUInt16();
+        v = right >= 0 ? v >> right : v << -right;
+        return new(bytes._v | (v.AsByte() & Vector512.Create(mask)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ByteLanesOf512 EvenBytes(ByteLanesOf512 bytes) => new(bytes._v & Vector512.Create((ushort)0x00ff).AsByte());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -26,6 +26,17 @@ internal unsafe struct ByteLanesScalar : IByteLanes<ByteLanesScalar, Simd16Scala
 
     public static ByteLanesScalar HighNibbles(ByteLanesScalar bytes) => Masked(bytes, 4, 0x0f0f0f0f);
 
+    public static ByteLanesScalar OrBits(ByteLanesScalar bytes, ByteLanesScalar packed, int right, byte mask)
+    {
+        for (int i = 0; i < 16; i++)
+        {
+            int shifted = right >= 0 ? packed._lanes[i] >> right : packed._lanes[i] << -right;
+            bytes._lanes[i] |= shifted & (mask * 0x01010101);
+        }
+
+        return bytes;
+    }
+
     public static ByteLanesScalar EvenBytes(ByteLanesScalar bytes) => Masked(bytes, 0, 0x00ff00ff);
 
     public static ByteLanesScalar OddBytes(ByteLanesScalar bytes) => Masked(bytes, 8, 0x00ff00ff);

@@ -23,6 +23,9 @@ internal unsafe interface IByteLanes<T, TVec>
     /// <summary>The high four bits of each byte, moved down.</summary>
     static abstract T HighNibbles(T bytes);
 
+    /// <summary>bytes | (packed >> <paramref name="right"/>, to the left where that is negative) &amp; <paramref name="mask"/> per byte; the mask hides what comes from a neighbour.</summary>
+    static abstract T OrBits(T bytes, T packed, int right, byte mask);
+
     /// <summary>Bytes 0 and 2 of each lane as shorts.</summary>
     static abstract T EvenBytes(T bytes);
 

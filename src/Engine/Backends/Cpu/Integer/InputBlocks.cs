@@ -16,6 +16,9 @@ internal enum InputFormat
     /// <summary>32 signed bytes, scale (f32), scale * sum of the bytes (f32).</summary>
     BytesWithSum,
 
+    /// <summary>32 signed bytes, scale (f32), -32 * sum of the first 16 bytes (int), -32 * sum of the others (int).</summary>
+    BytesHalvesOffset32,
+
     /// <summary>32 shorts, each four in the order 0 2 1 3, scale (f32), -128 * sum (int).</summary>
     ShortsOffset128,
 }
@@ -73,7 +76,12 @@ internal static unsafe class InputBlocks
     public static int FirstRow(int tile, int tiles, int rows) => (int)((long)tile * rows / tiles);
 
     /// <summary>Bytes of a block of one row.</summary>
-    public static int Bytes(InputFormat format) => format == InputFormat.ShortsOffset128 ? 72 : 40;
+    public static int Bytes(InputFormat format) => format switch
+    {
+        InputFormat.ShortsOffset128 => 72,
+        InputFormat.BytesHalvesOffset32 => 44,
+        _ => 40,
+    };
 
     /// <summary>Kernel of <see cref="InputJob"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -115,14 +123,14 @@ internal static unsafe class InputBlocks
         {
             scale = largest < Smallest ? 0f : float.NaN;
             Unsafe.InitBlockUnaligned(to, 0, format == InputFormat.ShortsOffset128 ? 64u : 32u);
-            PutTail(to, format, scale, 0);
+            PutTail(to, format, scale, 0, 0);
             return;
         }
 
         Vector128<float> factor = Vector128.Create(inverse);
         Vector128<int> q0 = Round(x, factor), q1 = Round(x + 4, factor), q2 = Round(x + 8, factor), q3 = Round(x + 12, factor);
         Vector128<int> q4 = Round(x + 16, factor), q5 = Round(x + 20, factor), q6 = Round(x + 24, factor), q7 = Round(x + 28, factor);
-        Vector128<int> sums = ((q0 + q1) + (q2 + q3)) + ((q4 + q5) + (q6 + q7));
+        int lower = Vector128.Sum((q0 + q1) + (q2 + q3)), upper = Vector128.Sum((q4 + q5) + (q6 + q7));
         if (format == InputFormat.ShortsOffset128)
         {
             Pack(Reorder(q0), Reorder(q1)).Store((short*)to);
@@ -136,12 +144,13 @@ internal static unsafe class InputBlocks
             Pack(Pack(q4, q5), Pack(q6, q7)).Store((sbyte*)to + 16);
         }
 
-        PutTail(to, format, scale, Vector128.Sum(sums));
+        PutTail(to, format, scale, lower, upper);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void PutTail(byte* to, InputFormat format, float scale, int sum)
+    private static void PutTail(byte* to, InputFormat format, float scale, int lower, int upper)
     {
+        int sum = lower + upper;
         switch (format)
         {
             case InputFormat.ShortsOffset128:
@@ -155,6 +164,11 @@ internal static unsafe class InputBlocks
             case InputFormat.BytesOffset8:
                 *(float*)(to + 32) = scale;
                 *(int*)(to + 36) = -8 * sum;
+                break;
+            case InputFormat.BytesHalvesOffset32:
+                *(float*)(to + 32) = scale;
+                *(int*)(to + 36) = -32 * lower;
+                *(int*)(to + 40) = -32 * upper;
                 break;
             default:
                 *(float*)(to + 32) = scale;

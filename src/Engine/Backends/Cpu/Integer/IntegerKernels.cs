@@ -63,6 +63,9 @@ internal static unsafe class IntegerKernels<TVec, TInt>
         TensorType.Q8_0 => &Run<BytesTile<TVec, TInt>>,
         TensorType.Q4_0 => &Run<NibblesTile<TVec, TInt, OffsetNibbles>>,
         TensorType.Q4_1 => &Run<NibblesTile<TVec, TInt, MinimumNibbles>>,
+        TensorType.Q4_K => &Run<SuperTile<TVec, TInt, FourBits>>,
+        TensorType.Q5_K => &Run<SuperTile<TVec, TInt, FiveBits>>,
+        TensorType.Q6_K => &Run<SuperTile<TVec, TInt, SixBits>>,
         _ => throw new ArgumentException($"{type} has no integer kernels"),
     };
 

@@ -39,9 +39,6 @@ internal readonly struct FourRows : IRowCount
 /// </summary>
 internal unsafe interface IIntegerTile
 {
-    /// <summary>Bytes of a block of the group.</summary>
-    static abstract int BlockBytes { get; }
-
     /// <summary>sums[row * 16 + output] for all rows of the tile; <paramref name="function"/> is the job's.</summary>
     static abstract void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount;
@@ -52,9 +49,7 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
     where TVec : unmanaged, ISimd16<TVec>
     where TInt : unmanaged, IByteLanes<TInt, TVec>
 {
-    private const int InputBytes = 72;
-
-    public static int BlockBytes => 544;
+    private const int InputBytes = 72, BlockBytes = 544;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
@@ -82,6 +77,7 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
             byte* w = weights + 32, x = inputs;
             for (byte* end = x + 64; x < end; x += 8, w += 64)
             {
+                SimdMath.Prefetch(w + PackedWeights.PrefetchDistance);
                 TInt bytes = TInt.Load(w), shorts = TInt.EvenBytes(bytes);
                 s0 = TInt.AddShortProducts(s0, shorts, x);
                 if (TRows.Count > 1)

@@ -7,41 +7,30 @@ internal interface INativeLayout
 {
     /// <summary>Its number in llspec_cpu.h.</summary>
     static abstract int Number { get; }
-
-    /// <summary>Bytes of a block of 16 outputs.</summary>
-    static abstract int BlockBytes { get; }
 }
 
 /// <summary>Q8_0.</summary>
 internal readonly struct NativeBytes : INativeLayout
 {
     public static int Number => 0;
-
-    public static int BlockBytes => 544;
 }
 
 /// <summary>Q4_0.</summary>
 internal readonly struct NativeOffsetNibbles : INativeLayout
 {
     public static int Number => 1;
-
-    public static int BlockBytes => 288;
 }
 
 /// <summary>Q4_1.</summary>
 internal readonly struct NativeMinimumNibbles : INativeLayout
 {
     public static int Number => 2;
-
-    public static int BlockBytes => 320;
 }
 
 /// <summary>The same tile in the native library (AVX-512 VNNI): the same integers and the same f32 steps.</summary>
 internal readonly unsafe struct NativeTile<TLayout> : IIntegerTile
     where TLayout : struct, INativeLayout
 {
-    public static int BlockBytes => TLayout.BlockBytes;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount =>

@@ -32,7 +32,7 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
 {
     private const int InputBytes = 40;
 
-    public static int BlockBytes
+    private static int BlockBytes
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => TKind.HasMinimum ? 320 : 288;
@@ -49,6 +49,7 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
             byte* w = weights + (TKind.HasMinimum ? 64 : 32), x = inputs;
             for (byte* end = x + 16; x < end; x += 4, w += 64)
             {
+                SimdMath.Prefetch(w + PackedWeights.PrefetchDistance);
                 TInt bytes = TInt.Load(w), nibbles = TInt.LowNibbles(bytes);
                 s0 = TInt.AddByteProducts(s0, nibbles, x);
                 if (TRows.Count > 1)
@@ -84,6 +85,7 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
                 }
             }
 
+            SimdMath.Prefetch(weights + PackedWeights.PrefetchDistance);
             TVec scales = TVec.LoadHalf((ushort*)weights), minima = TKind.HasMinimum ? TVec.LoadHalf((ushort*)weights + 16) : default;
             a0 = Add(a0, s0, scales, minima, inputs);
             if (TRows.Count > 1)

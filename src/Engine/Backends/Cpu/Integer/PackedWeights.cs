@@ -7,20 +7,23 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 /// A quantised weight in the order that the integer kernels stream: groups of 16 outputs, in them blocks of 32 inputs. A block has the outputs' scales
 /// (and minima) as halves, then words of 4 bytes, one per output: word (quad j, output o) has the four elements 4j..4j+3 of
 /// output o. Q8_0: eight quads of bytes, 128 added. Q4_0, Q4_1: four quads of bytes whose low nibbles are quad j, high nibbles quad
-/// j + 4. Outputs beyond the last are zeros. Rows stored with interleaved RoPE pairs come in logical order.
+/// j + 4. K types: <see cref="PackedSuperBlocks"/>. Outputs beyond the last are zeros. Rows stored with interleaved RoPE pairs come in logical order.
 /// </summary>
 internal sealed unsafe class PackedWeights : IDisposable
 {
     /// <summary>Outputs of a group.</summary>
     public const int GroupOutputs = 16;
 
+    /// <summary>The stream of weights is asked for this many bytes ahead: the processor's own prefetcher stops at the end of each page.</summary>
+    public const int PrefetchDistance = 4096;
+
     private readonly NativeBlock _block;
 
-    private PackedWeights(CpuWeight weight, int blockBytes)
+    private PackedWeights(CpuWeight weight, long groupBytes)
     {
         Blocks = weight.Columns / 32;
         Groups = (weight.Rows + GroupOutputs - 1) / GroupOutputs;
-        GroupBytes = (long)Blocks * blockBytes;
+        GroupBytes = groupBytes;
         _block = new NativeBlock(Groups * GroupBytes, $"the repacked weight {weight.Name}");
     }
 
@@ -37,7 +40,7 @@ internal sealed unsafe class PackedWeights : IDisposable
     public byte* Data => _block.Pointer;
 
     /// <summary>Whether <paramref name="type"/> has integer kernels.</summary>
-    public static bool Supports(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1;
+    public static bool Supports(TensorType type) => HasNative(type) || SuperBits(type) != 0;
 
     /// <summary>Whether the native library has tiles of <paramref name="type"/>.</summary>
     public static bool HasNative(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1;
@@ -48,32 +51,30 @@ internal sealed unsafe class PackedWeights : IDisposable
         TensorType.Q8_0 when native => InputFormat.BytesOffset128,
         TensorType.Q8_0 => InputFormat.ShortsOffset128,
         TensorType.Q4_0 => InputFormat.BytesOffset8,
-        TensorType.Q4_1 => InputFormat.BytesWithSum,
+        TensorType.Q4_1 or TensorType.Q4_K or TensorType.Q5_K => InputFormat.BytesWithSum,
+        TensorType.Q6_K => InputFormat.BytesHalvesOffset32,
         _ => throw new ArgumentException($"{type} has no integer kernels"),
     };
 
     /// <summary>Repacks a weight.</summary>
     public static PackedWeights Create(CpuWeight weight)
     {
-        int headerHalves = weight.Type == TensorType.Q4_1 ? 2 : 1, storedBytes = weight.Type.BlockBytes();
-        int quads = (storedBytes - (2 * headerHalves)) / 4, blockBytes = GroupOutputs * storedBytes;
-        uint flip = weight.Type == TensorType.Q8_0 ? 0x80808080 : 0;
-        PackedWeights packed = new(weight, blockBytes);
+        int bits = SuperBits(weight.Type), storedBytes = weight.Type.BlockBytes(), storedBlocks = weight.Columns / weight.Type.BlockElements();
+        int blockBytes = bits == 0 ? GroupOutputs * storedBytes : PackedSuperBlocks.Bytes(bits);
+        PackedWeights packed = new(weight, storedBlocks * (long)blockBytes);
         for (int output = 0; output < weight.Rows; output++)
         {
             (int group, int lane) = Math.DivRem(output, GroupOutputs);
             byte* from = weight.Data + (weight.StoredRow(output) * weight.RowBytes), to = packed.Data + (group * packed.GroupBytes);
-            for (int block = 0; block < packed.Blocks; block++, from += storedBytes, to += blockBytes)
+            for (int block = 0; block < storedBlocks; block++, from += storedBytes, to += blockBytes)
             {
-                for (int half = 0; half < headerHalves; half++)
+                if (bits == 0)
                 {
-                    ((ushort*)to)[(half * GroupOutputs) + lane] = Unsafe.ReadUnaligned<ushort>(from + (2 * half));
+                    PackBlock(weight.Type, from, to, lane);
                 }
-
-                uint* words = (uint*)(to + (2 * headerHalves * GroupOutputs)) + lane;
-                for (int quad = 0; quad < quads; quad++)
+                else
                 {
-                    words[quad * GroupOutputs] = Unsafe.ReadUnaligned<uint>(from + (2 * headerHalves) + (4 * quad)) ^ flip;
+                    PackedSuperBlocks.Pack(bits, from, to, lane);
                 }
             }
         }
@@ -82,4 +83,28 @@ internal sealed unsafe class PackedWeights : IDisposable
     }
 
     public void Dispose() => _block.Dispose();
+
+    private static int SuperBits(TensorType type) => type switch
+    {
+        TensorType.Q4_K => 4,
+        TensorType.Q5_K => 5,
+        TensorType.Q6_K => 6,
+        _ => 0,
+    };
+
+    private static void PackBlock(TensorType type, byte* from, byte* to, int lane)
+    {
+        int halves = type == TensorType.Q4_1 ? 2 : 1, quads = (type.BlockBytes() - (2 * halves)) / 4;
+        uint flip = type == TensorType.Q8_0 ? 0x80808080 : 0;
+        for (int half = 0; half < halves; half++)
+        {
+            ((ushort*)to)[(half * GroupOutputs) + lane] = Unsafe.ReadUnaligned<ushort>(from + (2 * half));
+        }
+
+        uint* words = (uint*)(to + (2 * halves * GroupOutputs)) + lane;
+        for (int quad = 0; quad < quads; quad++)
+        {
+            words[quad * GroupOutputs] = Unsafe.ReadUnaligned<uint>(from + (2 * halves) + (4 * quad)) ^ flip;
+        }
+    }
 }
