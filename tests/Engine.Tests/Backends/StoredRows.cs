@@ -90,7 +90,8 @@ internal static class StoredRows
         TensorType.F32 => BitConverter.ToSingle(b),
         TensorType.F16 => Half(b),
         TensorType.BF16 => BitConverter.UInt32BitsToSingle((uint)BitConverter.ToUInt16(b) << 16),
-        _ => ((double)Scale(type, b, i) * Code(type, b, i)) + (Minimum(type, b, i) ?? 0),
+        _ when Minimum(type, b, i) is float minimum => ((double)Scale(type, b, i) * Code(type, b, i)) + minimum,
+        _ => (double)Scale(type, b, i) * Code(type, b, i),
     };
 
     // Eight scales and minima of 6 bits: the first four of each in the low bits of bytes 0..3 and 4..7; of the others the low nibbles
