@@ -218,8 +218,8 @@ count_kernel_tests() {
     local log=$out/kernel-tests.log status=0 last
     "$@" 2>&1 | tee "$log" | grep -v ' passed, ' || true
     last=$(tail -n 1 "$log")
-    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
-        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
     else
         say "$1 ended without a summary"
         failed=$((failed + 1))

@@ -150,7 +150,7 @@ int main(int count, char** values)
         return 2;
     }
 
-    int passed = 0, failed = 0;
+    int passed = 0, failed = 0, skipped = 0;
     try
     {
         Device::open(arguments.driver, arguments.module);
@@ -187,6 +187,12 @@ int main(int count, char** values)
                 test.body(random);
                 passed++;
             }
+            catch (const Skip& reason)
+            {
+                std::printf("skipped %s: %s\n", test.name, reason.what());
+                skipped++;
+                break;
+            }
             catch (const std::exception& e)
             {
                 // The buffers' memory is given back by then; a failed launch must not fail the next test too.
@@ -203,7 +209,7 @@ int main(int count, char** values)
         std::fflush(stdout);
     }
 
-    if (passed + failed == 0)
+    if (passed + failed + skipped == 0)
     {
         std::fprintf(stderr, "there is no test %s; --list shows all\n", arguments.filter.c_str());
         return 2;
@@ -211,7 +217,7 @@ int main(int count, char** values)
 
     if (!arguments.list)
     {
-        std::printf("%d passed, %d failed, 0 skipped\n", passed, failed);
+        std::printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     }
 
     return failed == 0 ? 0 : 1;

@@ -14,6 +14,12 @@ struct Failure : std::runtime_error
     using std::runtime_error::runtime_error;
 };
 
+// A test that cannot run here; the message says why.
+struct Skip : std::runtime_error
+{
+    using std::runtime_error::runtime_error;
+};
+
 // Reproducible numbers.
 class Random
 {
