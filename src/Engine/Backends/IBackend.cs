@@ -84,6 +84,26 @@ public interface IBackend : IDisposable
         StoreKv(batch, layer, k, v);
     }
 
+    /// <summary>
+    /// <see cref="RmsNorm"/>, <see cref="MatMul"/> and <see cref="Rope(Matrix, int, RopeTable, PassBatch)"/> in one: cross-attention's queries, which come from an input of few rows
+    /// that nothing else reads normed. A backend may do it at once. input [n, E], output [n, H*D].
+    /// </summary>
+    /// <param name="batch">Whose positions rotate.</param>
+    /// <param name="input">[n, E]; left as it is.</param>
+    /// <param name="gain">[1, E]</param>
+    /// <param name="epsilon">Of the norm.</param>
+    /// <param name="norm">Working memory [n, E]; may or may not be written.</param>
+    /// <param name="weight">[H*D, E]</param>
+    /// <param name="bias">[1, H*D] or null.</param>
+    /// <param name="table">Angles.</param>
+    /// <param name="output">[n, H*D]</param>
+    void NormedQuery(PassBatch batch, Matrix input, Weight gain, float epsilon, Matrix norm, Weight weight, Weight? bias, RopeTable table, Matrix output)
+    {
+        RmsNorm(input, gain, epsilon, norm);
+        MatMul(weight, norm, output, bias);
+        Rope(output, output.Columns / table.HeadSize, table, batch);
+    }
+
     /// <summary>Writes k and v [n, K*D] of every row to layer <paramref name="layer"/> of its sequence's cache at its cache row.</summary>
     void StoreKv(PassBatch batch, int layer, Matrix k, Matrix v);
 

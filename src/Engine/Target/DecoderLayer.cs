@@ -76,9 +76,7 @@ internal sealed class DecoderLayer
     {
         int n = batch.Count;
         Matrix norm = scratch.Norm.Slice(0, n), q = scratch.Query.Slice(0, n);
-        _backend.RmsNorm(x, _inputNorm, _epsilon, norm);
-        _backend.MatMul(_query, norm, q, _queryBias);
-        _backend.Rope(q, _heads, _rope, batch);
+        _backend.NormedQuery(batch, x, _inputNorm, _epsilon, norm, _query, _queryBias, _rope, q);
         Attend(batch, 0, q, x, scratch);
     }
 

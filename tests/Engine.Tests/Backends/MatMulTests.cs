@@ -167,6 +167,61 @@ public abstract class MatMulTests<TFactory> : BackendTest<TFactory>
         Assert.ThrowsAny<ArgumentException>(() => bench.Backend.Embed(weight, [-1], bench.Matrix(1, 42)));
     }
 
+    [Theory]
+    [InlineData(32, 3)]
+    [InlineData(42, 2)]
+    public void Normed_query_is_norm_product_and_rotation(int headSize, int heads)
+    {
+        using Bench bench = Start();
+        const int n = 3, columns = 520;
+        const float epsilon = 1e-5f;
+        RopeTable table = new(headSize, 10000, null);
+        using KvCache cache = bench.Cache(1, 1, headSize, 32);
+        PassBatch batch = new(n, 0);
+        for (int i = 0; i < n; i++)
+        {
+            batch.AddQuery(cache, new TokenId(0), new Position(7 * i), 0);
+        }
+
+        (Weight weight, float[] w) = bench.Weight(TensorType.BF16, heads * headSize, columns, 1);
+        float[] x = Bench.Values(n * columns, 2, 3f), gain = Bench.Values(columns, 3), bias = Bench.Values(heads * headSize, 4);
+        Matrix input = bench.Matrix(n, columns, x), norm = bench.Matrix(n, columns), output = bench.Matrix(n, heads * headSize);
+        bench.Backend.NormedQuery(batch, input, bench.Vector(gain), epsilon, norm, weight, bench.Vector(bias), table, output);
+
+        (float[] cos, float[] sin) = table.Covering(32);
+        double[] expected = new double[n * heads * headSize], tolerance = new double[expected.Length];
+        for (int r = 0; r < n; r++)
+        {
+            double squares = x.AsSpan(r * columns, columns).ToArray().Sum(static v => (double)v * v), scale = 1 / Math.Sqrt((squares / columns) + epsilon);
+            double[] values = new double[heads * headSize], sizes = new double[heads * headSize];
+            for (int o = 0; o < values.Length; o++)
+            {
+                for (int i = 0; i < columns; i++)
+                {
+                    double product = w[(o * columns) + i] * (x[(r * columns) + i] * scale * gain[i]);
+                    values[o] += product;
+                    sizes[o] += Math.Abs(product);
+                }
+
+                values[o] += bias[o];
+                sizes[o] = Compare.Unit * (((SumRoundings(columns) * 1.5) + 8) * sizes[o] + (2 * Math.Abs(bias[o])));
+            }
+
+            for (int o = 0; o < values.Length; o++)
+            {
+                int half = headSize / 2, d = o % headSize, partner = d < half ? o + half : o - half, angle = (7 * r * half) + (d % half);
+                double sine = d < half ? -sin[angle] : sin[angle];
+                int at = (r * values.Length) + o;
+                expected[at] = (values[o] * cos[angle]) + (values[partner] * sine);
+
+                // The product's and the norm's roundings through the rotation, which adds two of its own.
+                tolerance[at] = sizes[o] + sizes[partner] + (2 * Compare.Unit * (Math.Abs(values[o] * cos[angle]) + Math.Abs(values[partner] * sine)));
+            }
+        }
+
+        Compare.Within(expected, tolerance, bench.Read(output), "NormedQuery");
+    }
+
     private static void Check(Bench bench, TensorType type, int n, int k, int outputs, int seed, bool bias, bool accumulate)
     {
         (Weight weight, float[] w) = bench.Weight(type, outputs, k, seed);

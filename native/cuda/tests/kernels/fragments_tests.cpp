@@ -14,6 +14,11 @@ namespace
 {
 std::vector<unsigned> run()
 {
+    if (!Device::is_emulated())
+    {
+        throw Skip("the emulated device is what is checked");
+    }
+
     static const llspec_emulated::Kernel kernel{"llspec_fragments", [](const void* p) { llspec_fragments(*static_cast<const FragmentsArgument*>(p)); }, sizeof(FragmentsArgument)};
     static bool added = false;
     if (!added)

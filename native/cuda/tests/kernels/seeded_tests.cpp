@@ -34,6 +34,11 @@ void add_kernels()
 
 std::vector<float> run(const char* kernel, const std::vector<float>& input, Seeded bug)
 {
+    if (!Device::is_emulated())
+    {
+        throw Skip("the seeded bugs are for the emulated device");
+    }
+
     add_kernels();
     Buffer<float> in(input), out(input.size());
     SeededArgument p{in.data(), out.data(), Length, bug};

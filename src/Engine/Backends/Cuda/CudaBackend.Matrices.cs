@@ -120,30 +120,47 @@ internal sealed partial class CudaBackend
         OperationChecks.Shape(output, input.Rows, w.Rows, "MatMul's output");
         lock (_gate)
         {
-            ulong from = Begin(input), to = Address(output), added = bias is null ? 0 : Vector(bias, w.Rows, "bias");
-            for (int first = 0; first < input.Rows; first += RowsPerLaunch)
+            Multiply(w, input, Begin(input), output, Address(output), new MatMulArgument { Bias = bias is null ? 0 : Vector(bias, w.Rows, "bias"), Accumulate = accumulate ? 1 : 0 });
+        }
+    }
+
+    /// <inheritdoc/>
+    public void NormedQuery(PassBatch batch, Matrix input, Weight gain, float epsilon, Matrix norm, Weight weight, Weight? bias, RopeTable table, Matrix output)
+    {
+        CudaWeight w = Cuda(weight);
+        if (KernelLimits.MatMulOutputs % table.HeadSize != 0)
+        {
+            // A head would lie in two blocks' outputs.
+            RmsNorm(input, gain, epsilon, norm);
+            MatMul(weight, norm, output, bias);
+            Rope(output, output.Columns / table.HeadSize, table, batch);
+            return;
+        }
+
+        OperationChecks.Holds(input.Columns == w.Columns && batch.Count == input.Rows, "NormedQuery's input does not fit its weight or the batch");
+        OperationChecks.Shape(output, input.Rows, w.Rows, "NormedQuery's output");
+        OperationChecks.Holds(output.Columns % table.HeadSize == 0, "NormedQuery's heads do not fit its columns");
+        lock (_gate)
+        {
+            ulong from = Begin(input), to = Address(output);
+            if (input.Rows == 0)
             {
-                int rows = Math.Min(RowsPerLaunch, input.Rows - first), parts = w.Parts;
-                _kernels.Launch(w.MatMul, new Grid(MatMulArgument.Tiles(w.Rows), parts, MatMulArgument.Blocks(rows)), new MatMulArgument
-                {
-                    Weight = w.Data,
-                    Scales = w.Scales,
-                    Offsets = w.Offsets,
-                    Input = from + ((ulong)first * (ulong)input.Stride * sizeof(float)),
-                    Bias = added,
-                    Output = to + ((ulong)first * (ulong)output.Stride * sizeof(float)),
-                    Scratch = parts == 1 ? 0 : _scratch.Get(ScratchKind.MatMul, sizeof(float) * MatMulArgument.ScratchLength(rows, w.Rows, parts)),
-                    Arrivals = _arrivals.Address,
-                    Rows = rows,
-                    Outputs = w.Rows,
-                    Columns = w.Columns,
-                    WeightStride = w.Stride,
-                    InputStride = input.Stride,
-                    OutputStride = output.Stride,
-                    Parts = parts,
-                    Accumulate = accumulate ? 1 : 0,
-                });
+                return;
             }
+
+            DeviceTable device = Table(table, PositionsOf(batch));
+            DeviceRows rows = _rows.Of(batch);
+            Multiply(w, input, from, output, to, new MatMulArgument
+            {
+                Bias = bias is null ? 0 : Vector(bias, w.Rows, "bias"),
+                Gain = Vector(gain, input.Columns, "gain"),
+                Epsilon = epsilon,
+                Cos = device.Cos,
+                Sin = device.Sin,
+                RowsOf = rows.Rows,
+                TableRows = device.Positions,
+                HeadSize = table.HeadSize,
+            });
         }
     }
 
@@ -266,6 +283,33 @@ internal sealed partial class CudaBackend
             {
                 CopyRows(input, from, _ring.Upload(rows), output, to);
             }
+        }
+    }
+
+    /// <summary>Launches a product; <paramref name="extras"/> says what else happens on the way.</summary>
+    private unsafe void Multiply(CudaWeight w, Matrix input, ulong from, Matrix output, ulong to, MatMulArgument extras)
+    {
+        for (int first = 0; first < input.Rows; first += RowsPerLaunch)
+        {
+            int rows = Math.Min(RowsPerLaunch, input.Rows - first), parts = w.Parts;
+            _kernels.Launch(w.MatMul, new Grid(MatMulArgument.Tiles(w.Rows), parts, MatMulArgument.Blocks(rows)), extras with
+            {
+                Weight = w.Data,
+                Scales = w.Scales,
+                Offsets = w.Offsets,
+                Input = from + ((ulong)first * (ulong)input.Stride * sizeof(float)),
+                Output = to + ((ulong)first * (ulong)output.Stride * sizeof(float)),
+                Scratch = parts == 1 ? 0 : _scratch.Get(ScratchKind.MatMul, sizeof(float) * MatMulArgument.ScratchLength(rows, w.Rows, parts)),
+                Arrivals = _arrivals.Address,
+                RowsOf = extras.RowsOf == 0 ? 0 : extras.RowsOf + ((ulong)first * (ulong)sizeof(DeviceRow)),
+                Rows = rows,
+                Outputs = w.Rows,
+                Columns = w.Columns,
+                WeightStride = w.Stride,
+                InputStride = input.Stride,
+                OutputStride = output.Stride,
+                Parts = parts,
+            });
         }
     }
 
