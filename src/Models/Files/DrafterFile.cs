@@ -71,8 +71,8 @@ public sealed class DrafterFile : IDisposable
         {
             return KindOf(weights) switch
             {
-                DrafterKind.Moa => OpenMoa(weights, target),
-                DrafterKind.Eagle => new DrafterFile(weights, DrafterKind.Eagle) { Eagle = DrafterLoader.Eagle(weights, JsonConfig.Read(weights.Location.Config), target) },
+                DrafterKind.Moa => OpenMoa(weights, JsonConfig.Read(weights.Location.Config), target),
+                DrafterKind.Eagle => OpenEagle(weights, JsonConfig.Read(weights.Location.Config), target),
                 _ => OpenIndependent(weights, target),
             };
         }
@@ -83,6 +83,14 @@ public sealed class DrafterFile : IDisposable
         }
     }
 
+    /// <summary>Its tensors and where they lie, for those that copy them.</summary>
+    internal WeightSet Weights => _weights;
+
+    /// <summary>The drafter inside a client pack; on success the result owns <paramref name="weights"/>.</summary>
+    internal static DrafterFile FromPack(WeightSet weights, DrafterKind kind, JsonConfig json, LlamaConfig target) => kind == DrafterKind.Moa
+        ? OpenMoa(weights, json, target)
+        : OpenEagle(weights, json, target);
+
     /// <summary>Reads every weight that inference uses (seconds per gigabyte); opening a model does not.</summary>
     /// <returns>Name of the first tensor that holds a NaN or an infinity, or null.</returns>
     public string? FindNonFinite() => _weights.FindNonFinite();
@@ -90,9 +98,11 @@ public sealed class DrafterFile : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _weights.Dispose();
 
-    private static DrafterFile OpenMoa(WeightSet weights, LlamaConfig target)
+    private static DrafterFile OpenEagle(WeightSet weights, JsonConfig json, LlamaConfig target) =>
+        new(weights, DrafterKind.Eagle) { Eagle = DrafterLoader.Eagle(weights, json, target) };
+
+    private static DrafterFile OpenMoa(WeightSet weights, JsonConfig json, LlamaConfig target)
     {
-        JsonConfig json = JsonConfig.Read(weights.Location.Config);
         return new DrafterFile(weights, DrafterKind.Moa)
         {
             Moa = DrafterLoader.Moa(weights, json, target),

@@ -9,7 +9,13 @@ internal static class HuggingFaceConfig
     /// <summary>Reads the sizes from <paramref name="path"/>; end tokens also from generation_config.json beside it.</summary>
     public static LlamaConfig Read(string path)
     {
-        JsonConfig json = JsonConfig.Read(path);
+        string generation = Path.Combine(Path.GetDirectoryName(path) ?? "", "generation_config.json");
+        return Read(JsonConfig.Read(path), File.Exists(generation) ? JsonConfig.Read(generation) : null);
+    }
+
+    /// <summary>Reads the sizes from a config; end tokens also from a generation config.</summary>
+    public static LlamaConfig Read(JsonConfig json, JsonConfig? generation)
+    {
         string type = json.OptionalString("model_type") ?? throw json.Refuse("model_type", "absent", "'llama' or 'qwen2'");
         if (type is not ("llama" or "qwen2"))
         {
@@ -46,7 +52,7 @@ internal static class HuggingFaceConfig
             AttentionBias = type == "qwen2" || json.Bool("attention_bias"),
             OutputBias = type == "llama" && json.Bool("attention_bias"),
             BeginToken = json.TokenIds("bos_token_id", vocabulary) is [int begin, ..] ? begin : null,
-            EndTokens = EndTokens(json, vocabulary),
+            EndTokens = EndTokens(json, generation, vocabulary),
         };
     }
 
@@ -145,15 +151,6 @@ internal static class HuggingFaceConfig
             : throw rope.Refuse("high_freq_factor", $"{scaling.HighFrequencyFactor}", $"more than low_freq_factor ({scaling.LowFrequencyFactor})");
     }
 
-    private static IReadOnlyList<int> EndTokens(JsonConfig json, int vocabulary)
-    {
-        IEnumerable<int> ids = json.TokenIds("eos_token_id", vocabulary);
-        string generation = Path.Combine(Path.GetDirectoryName(json.Path) ?? "", "generation_config.json");
-        if (File.Exists(generation))
-        {
-            ids = ids.Concat(JsonConfig.Read(generation).TokenIds("eos_token_id", vocabulary));
-        }
-
-        return [.. ids.Distinct()];
-    }
+    private static IReadOnlyList<int> EndTokens(JsonConfig json, JsonConfig? generation, int vocabulary) =>
+        [.. json.TokenIds("eos_token_id", vocabulary).Concat(generation?.TokenIds("eos_token_id", vocabulary) ?? []).Distinct()];
 }

@@ -44,9 +44,15 @@ internal sealed class JsonConfig
             throw FileErrors.Unreadable(path, e);
         }
 
-        ReadOnlyMemory<byte> json = bytes.AsSpan().StartsWith("\uFEFF"u8) ? bytes.AsMemory(3) : bytes;
+        return Parse(path, bytes);
+    }
+
+    /// <summary>Reads the bytes of a file that lies inside another one.</summary>
+    public static JsonConfig Parse(string path, ReadOnlyMemory<byte> json)
+    {
         try
         {
+            json = json.Span.StartsWith("\uFEFF"u8) ? json[3..] : json;
             using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
             return document.RootElement.ValueKind == JsonValueKind.Object
                 ? new JsonConfig(path, document.RootElement.Clone(), "")

@@ -66,6 +66,9 @@ internal sealed class WeightSet : IDisposable
         }
     }
 
+    /// <summary>A tensor as it lies in its file, taken before or not.</summary>
+    public TensorView View(TensorInfo info) => _views.TryGetValue(info.Name, out TensorView? view) ? view : throw SafetensorsTypes.Unsupported(info);
+
     public bool Has(string name) => _infos.ContainsKey(name);
 
     public bool HasPrefix(string prefix) => _infos.Keys.Any(k => k.StartsWith(prefix, StringComparison.Ordinal));

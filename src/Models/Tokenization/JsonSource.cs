@@ -19,17 +19,27 @@ internal readonly record struct JsonSource(string Path, string Key, JsonElement 
                 throw new ModelFileException(path, $"the file has {length:N0} bytes, at most {maxBytes:N0} are read; supply the tokenizer file that belongs to the model");
             }
 
+            return Parse(path, File.ReadAllBytes(path));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ModelFileException(path, $"the file cannot be read ({e.Message.TrimEnd('.')})", e);
+        }
+    }
+
+    /// <summary>Reads the bytes of a file, which may lie inside another one; the document must be disposed.</summary>
+    /// <exception cref="ModelFileException">They are not JSON.</exception>
+    public static JsonDocument Parse(string path, ReadOnlyMemory<byte> json)
+    {
+        try
+        {
             // Duplicate keys are refused: which of them counts differs between readers.
-            return JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
+            return JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             // InvalidOperationException: a key has half a surrogate pair, so that it cannot be compared with the others.
             throw new ModelFileException(path, $"the file is not valid JSON ({e.Message.TrimEnd('.')}); download it again", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new ModelFileException(path, $"the file cannot be read ({e.Message.TrimEnd('.')})", e);
         }
     }
 

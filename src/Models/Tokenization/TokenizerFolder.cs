@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 
 namespace LowLevelSpec.Models;
 
@@ -8,8 +9,12 @@ internal static class TokenizerFolder
     /// <summary>The file without which a folder has no tokenizer.</summary>
     public const string TokenizerFile = "tokenizer.json";
 
-    private const string ConfigFile = "tokenizer_config.json";
-    private const string TemplateFile = "chat_template.jinja";
+    /// <summary>Named tokens and the chat template.</summary>
+    public const string ConfigFile = "tokenizer_config.json";
+
+    /// <summary>The chat template in a file of its own.</summary>
+    public const string TemplateFile = "chat_template.jinja";
+
     private const long MaxTokenizerBytes = 256L << 20;
     private const long MaxConfigBytes = 16L << 20;
 
@@ -17,47 +22,60 @@ internal static class TokenizerFolder
     /// <exception cref="ModelFileException">A file is unusable.</exception>
     public static Tokenizer Open(string folder)
     {
-        var settings = ReadSettings(folder);
-        using var document = JsonSource.Open(Path.Combine(folder, TokenizerFile), MaxTokenizerBytes);
-        return new Tokenizer(TokenizerJson.Read(new JsonSource(Path.Combine(folder, TokenizerFile), "", document.RootElement), settings));
+        string tokenizer = Path.Combine(folder, TokenizerFile), config = Path.Combine(folder, ConfigFile), template = Path.Combine(folder, TemplateFile);
+        using var document = JsonSource.Open(tokenizer, MaxTokenizerBytes);
+        using var settings = File.Exists(config) ? JsonSource.Open(config, MaxConfigBytes) : null;
+        return Read((tokenizer, document.RootElement), (config, settings?.RootElement), (template, File.Exists(template) ? ReadText(template) : null));
     }
 
-    private static TokenizerSettings ReadSettings(string folder)
+    /// <summary>Reads the files' contents from inside another file.</summary>
+    /// <param name="path">That file, for messages.</param>
+    /// <param name="tokenizer">tokenizer.json.</param>
+    /// <param name="config">tokenizer_config.json, or null.</param>
+    /// <param name="template">chat_template.jinja, or null.</param>
+    /// <exception cref="ModelFileException">A content is unusable.</exception>
+    public static Tokenizer Parse(string path, string tokenizer, string? config, string? template)
+    {
+        using var document = JsonSource.Parse(path, Encoding.UTF8.GetBytes(tokenizer));
+        using var settings = config is null ? null : JsonSource.Parse(path, Encoding.UTF8.GetBytes(config));
+        return Read((path, document.RootElement), (path, settings?.RootElement), (path, template));
+    }
+
+    private static Tokenizer Read((string Path, JsonElement Json) tokenizer, (string Path, JsonElement? Json) config, (string Path, string? Text) template)
     {
         var tokens = new Dictionary<string, string>();
-        string? template = null;
-        var templatePath = Path.Combine(folder, ConfigFile);
-        if (File.Exists(templatePath))
+        string? source = null;
+        var templatePath = config.Path;
+        if (config.Json is { } json)
         {
-            using var document = JsonSource.Open(templatePath, MaxConfigBytes);
-            var config = new JsonSource(templatePath, "", document.RootElement).Expect(System.Text.Json.JsonValueKind.Object, "an object");
+            var settings = new JsonSource(config.Path, "", json).Expect(JsonValueKind.Object, "an object");
             foreach (var name in (string[])["bos_token", "eos_token", "pad_token", "unk_token"])
             {
                 // Either the text itself or an added token's object.
-                var token = config.Member(name);
-                var text = token.Value.ValueKind == System.Text.Json.JsonValueKind.Object ? token.Member("content").Text() : token.TextOrNull();
+                var token = settings.Member(name);
+                var text = token.Value.ValueKind == JsonValueKind.Object ? token.Member("content").Text() : token.TextOrNull();
                 if (text is not null)
                 {
                     tokens[name] = text;
                 }
             }
 
-            template = ReadTemplate(config.Member("chat_template"));
+            source = ReadTemplate(settings.Member("chat_template"));
         }
 
         // A template file of its own is the newer form and wins, as in Hugging Face's library.
-        if (File.Exists(Path.Combine(folder, TemplateFile)))
+        if (template.Text is not null)
         {
-            templatePath = Path.Combine(folder, TemplateFile);
-            template = ReadText(templatePath);
+            (templatePath, source) = template;
         }
 
-        return new TokenizerSettings(tokens, template is null ? null : new ChatTemplate(templatePath, template, tokens));
+        var named = new TokenizerSettings(tokens, source is null ? null : new ChatTemplate(templatePath, source, tokens));
+        return new Tokenizer(TokenizerJson.Read(new JsonSource(tokenizer.Path, "", tokenizer.Json), named));
     }
 
     private static string? ReadTemplate(JsonSource template)
     {
-        if (template.Value.ValueKind != System.Text.Json.JsonValueKind.Array)
+        if (template.Value.ValueKind != JsonValueKind.Array)
         {
             return template.TextOrNull();
         }
