@@ -110,7 +110,7 @@ public sealed class ClientPack : IDisposable
                 ? embedding
                 : weights.Take(ClientPackKeys.Head, WeightUse.Matrix, draftTokens?.Length ?? config.VocabularySize, config.HiddenSize),
         };
-        DrafterKind kind = metadata.Text(ClientPackKeys.Kind) switch
+        DrafterKind kind = weights.Gguf.Metadata.GetValueOrDefault(ClientPackKeys.Kind) switch
         {
             "moa" => DrafterKind.Moa,
             "eagle" => DrafterKind.Eagle,
@@ -161,7 +161,7 @@ internal sealed class PackMetadata(string path, IReadOnlyDictionary<string, obje
 
     public string Text(string key) => pairs.GetValueOrDefault(key) as string ?? throw Wrong(key, "a text");
 
-    public string Hash(string key) => Text(key) is { Length: HashDigits } hash && hash.All(char.IsAsciiHexDigitLower)
+    public string Hash(string key) => pairs.GetValueOrDefault(key) is string { Length: HashDigits } hash && hash.All(char.IsAsciiHexDigitLower)
         ? hash
         : throw Wrong(key, $"{HashDigits} lower-case hexadecimal digits");
 
