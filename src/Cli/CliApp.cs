@@ -59,6 +59,8 @@ internal static class CliApp
         new TrainTokenizerCommand(console),
         new TrainTargetCommand(console),
         new ServeCommand(console),
+        new PackClientCommand(console),
+        new LinkBenchCommand(console),
     };
 
     private static int Guard(CliConsole console, ParseResult parsed, Func<int> run)

@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Remote.Client;
 using LowLevelSpec.Remote.Server;
 
 namespace LowLevelSpec.Cli.LinkBench;
@@ -52,6 +53,8 @@ internal sealed record BenchCase(int[] Prompt, int[] Plain);
 /// <summary>What all modes of a bench share: the model, loaded once, and the prompts with their plain answers.</summary>
 internal sealed class BenchRig : IDisposable
 {
+    private readonly Dictionary<BenchMethod, ClientModel> _clients = [];
+
     private BenchRig(BenchModels models, ServedModel served, IReadOnlyList<BenchCase> cases, int maxNew) =>
         (Models, Served, Cases, MaxNew) = (models, served, cases, maxNew);
 
@@ -90,6 +93,26 @@ internal sealed class BenchRig : IDisposable
         }
     }
 
+    /// <summary>What clients of a method hold; all of them share it.</summary>
+    public ClientModel Client(BenchMethod method)
+    {
+        lock (_clients)
+        {
+            // One thread: the server beside it has the others.
+            return _clients.TryGetValue(method, out ClientModel? known)
+                ? known
+                : _clients[method] = ClientModel.Open(Models.Target, Models.Drafter(method), new EngineOptions { Threads = 1 });
+        }
+    }
+
     /// <inheritdoc/>
-    public void Dispose() => Served.Dispose();
+    public void Dispose()
+    {
+        foreach (ClientModel client in _clients.Values)
+        {
+            client.Dispose();
+        }
+
+        Served.Dispose();
+    }
 }

@@ -11,8 +11,8 @@ internal sealed class CutLane : IAsyncDisposable
     /// <summary>How long a server keeps a session whose stream is lost: short, so that the bench can see that it goes.</summary>
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(2);
 
-    /// <summary>Longer than the least deadline of a client's calls, one second.</summary>
-    private static readonly TimeSpan LongSilence = TimeSpan.FromMilliseconds(1500);
+    /// <summary>Longer than a client waits for an answer: half a second and, after asking again, one second more.</summary>
+    private static readonly TimeSpan LongSilence = TimeSpan.FromMilliseconds(2000);
 
     private readonly BenchRig _rig;
     private readonly Random _random;
@@ -26,7 +26,7 @@ internal sealed class CutLane : IAsyncDisposable
     {
         (_rig, _server, _random) = (rig, server, new Random(seed));
         _relay = new LinkRelay(profile, new IPEndPoint(IPAddress.Loopback, server.Address.Port), seed);
-        _client = BenchClient.Open(rig, method, new Uri($"http://{_relay.EndPoint}"));
+        _client = new BenchClient(rig, method, new Uri($"http://{_relay.EndPoint}")) { Unreliable = true };
     }
 
     /// <summary>Sessions that the server holds, clients' own included.</summary>
@@ -74,10 +74,9 @@ internal sealed class CutLane : IAsyncDisposable
         }
     }
 
-    /// <summary>Closes the client, then waits until the server's grace is over.</summary>
-    public async Task CloseClientAsync(CancellationToken cancellation)
+    /// <summary>Waits until the server's grace is over and it holds nothing of the answers any more.</summary>
+    public async Task SettleAsync(CancellationToken cancellation)
     {
-        await _client.DisposeAsync().ConfigureAwait(false);
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
         while ((Sessions > 0 || KvBytes > 0) && System.Diagnostics.Stopwatch.GetElapsedTime(start) < Grace * 3)
         {
@@ -88,7 +87,6 @@ internal sealed class CutLane : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        await _client.DisposeAsync().ConfigureAwait(false);
         await _relay.DisposeAsync().ConfigureAwait(false);
         await _server.DisposeAsync().ConfigureAwait(false);
     }

@@ -34,7 +34,7 @@ internal sealed class CutRun(BenchRig rig, BenchMethod method, LinkProfile profi
             Random random = new(seed);
             await Task.WhenAll(lanes.Select(lane => Task.Run(() => lane.RunAsync(() => Next(random), answer => Done(answer, advance), cancellation), cancellation))).ConfigureAwait(false);
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            await Task.WhenAll(lanes.Select(lane => lane.CloseClientAsync(cancellation))).ConfigureAwait(false);
+            await Task.WhenAll(lanes.Select(lane => lane.SettleAsync(cancellation))).ConfigureAwait(false);
             return Report(seconds, lanes.Sum(static l => l.Sessions), lanes.Sum(static l => l.KvBytes));
         }
         finally

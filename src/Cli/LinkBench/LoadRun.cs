@@ -71,7 +71,7 @@ internal sealed class LoadRun(BenchRig rig, BenchMethod method, int clients, Tim
         long before = Resident();
         TargetServer server = await TargetServer.StartAsync(rig.Served, new ServerOptions { Grace = Grace, KvBudgetBytes = kvBudget }, cancellation).ConfigureAwait(false);
         await using System.Runtime.CompilerServices.ConfiguredAsyncDisposable _ = server.ConfigureAwait(false);
-        LoadClient[] all = [.. Enumerable.Range(0, clients).Select(i => new LoadClient(BenchClient.Open(rig, method, server.Address), i))];
+        LoadClient[] all = [.. Enumerable.Range(0, clients).Select(i => new LoadClient(new BenchClient(rig, method, server.Address), i))];
         Peak peak = new();
         using CancellationTokenSource watched = new();
         Task watching = WatchAsync(server, peak, watched.Token);
@@ -92,7 +92,6 @@ internal sealed class LoadRun(BenchRig rig, BenchMethod method, int clients, Tim
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
             await over.CancelAsync().ConfigureAwait(false);
             await Task.WhenAll(running).ConfigureAwait(false);
-            await Task.WhenAll(all.Select(static c => c.Client.DisposeAsync().AsTask())).ConfigureAwait(false);
             for (long closed = Stopwatch.GetTimestamp(); (server.Sessions > 0 || server.KvBytes > 0) && Stopwatch.GetElapsedTime(closed) < 3 * Grace;)
             {
                 await Task.Delay(20, cancellation).ConfigureAwait(false);
@@ -125,10 +124,6 @@ internal sealed class LoadRun(BenchRig rig, BenchMethod method, int clients, Tim
         {
             await watched.CancelAsync().ConfigureAwait(false);
             await watching.ConfigureAwait(false);
-            foreach (LoadClient client in all)
-            {
-                await client.Client.DisposeAsync().ConfigureAwait(false);
-            }
         }
     }
 

@@ -57,6 +57,9 @@ internal sealed class LinkConnection(LinkRelay relay, Socket client, IPEndPoint 
         {
             client.NoDelay = _server.NoDelay = true;
             await _server.ConnectAsync(address, _stop.Token).ConfigureAwait(false);
+
+            // TCP's handshake takes a round trip before the first byte leaves; here the peers are connected already and their first bytes wait.
+            await relay.WaitUntilAsync(relay.Now + relay.Profile.RoundTrip, _stop.Token).ConfigureAwait(false);
             await Task.WhenAll(PumpAsync(client, _server, LinkDirection.Up), PumpAsync(_server, client, LinkDirection.Down)).ConfigureAwait(false);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException or ObjectDisposedException or IOException)

@@ -5,8 +5,7 @@ namespace LowLevelSpec.Remote.Links;
 
 /// <summary>
 /// A link between a client and a server, played in user space: it listens on loopback, dials the server for each connection, and passes
-/// bytes on both ways as slowly, late and unreliably as its <see cref="LinkProfile"/> says. Connecting itself is not delayed (a client keeps one connection for
-/// many calls). Seeded: the same writes meet the same jitter and losses. Thread-safe.
+/// bytes on both ways as slowly, late and unreliably as its <see cref="LinkProfile"/> says; a new connection's first bytes wait a round trip more. Seeded: the same writes meet the same jitter and losses. Thread-safe.
 /// </summary>
 public sealed class LinkRelay : IAsyncDisposable
 {

@@ -77,6 +77,9 @@ public sealed class LinkRelayTests : IAsyncDisposable
         Task<byte[]> arrived = ReadAsync(server, 5);
         await client.SendAllAsync([1, 2, 3, 4, 5]);
 
+        // The handshake's round trip comes first.
+        await SettleAsync();
+        time.Advance(TimeSpan.FromMilliseconds(200));
         await SettleAsync();
         time.Advance(TimeSpan.FromMilliseconds(99));
         await SettleAsync();
