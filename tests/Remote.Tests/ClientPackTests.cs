@@ -1,6 +1,9 @@
 using System.Text;
 using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Models;
+using LowLevelSpec.Remote.Client;
+using LowLevelSpec.Remote.Server;
 using Xunit;
 
 namespace LowLevelSpec.Remote.Tests;
@@ -77,6 +80,31 @@ public sealed class ClientPackTests : IClassFixture<ClientPackTests.Pair>
         Assert.Null(ClientPackWriter.ChooseDraftTokens(config.VocabularySize, config, []));
     }
 
+    [Theory]
+    [InlineData("moa", TensorType.BF16, 0)]
+    [InlineData("moa", TensorType.Q4_0, 0)]
+    [InlineData("moa", TensorType.Q8_0, 200)]
+    [InlineData("eagle", TensorType.BF16, 200)]
+    public async Task A_device_with_a_pack_writes_the_targets_text(string drafter, TensorType type, int vocabulary)
+    {
+        using ServedModel served = ServedModel.Open(Path.Combine(_folder, "target"), Path.Combine(_folder, "moa"));
+        ModelIdentity identity = ModelIdentity.Of(Path.Combine(_folder, "target"), Path.Combine(_folder, drafter));
+        Write(drafter, new ClientPackOptions { Type = type, DraftTokens = vocabulary == 0 ? null : ClientPackWriter.ChooseDraftTokens(vocabulary, served.Model.Config, []) }, new ClientPackIdentity(identity.Target, identity.Tokenizer, identity.Drafter));
+        await using TargetServer server = await TargetServer.StartAsync(served, new ServerOptions());
+        using ClientModel packed = ClientModel.OpenPack(Pack), whole = ClientModel.Open(Path.Combine(_folder, "target"), Path.Combine(_folder, drafter));
+        GenerationRequest request = new() { Prompt = "When the link is cut", MaxNewTokens = 40, IgnoreEndTokens = true };
+        RemoteOptions options = new() { Server = server.Address, Adaptive = false };
+        RemoteResult result = await new RemoteGenerator(packed, options).RunAsync(request), reference = await new RemoteGenerator(whole, options).RunAsync(request);
+        Assert.Equal(served.Model.Generate(request).OutputIds, result.OutputIds);
+        Assert.True(result.Statistics.Tau > 1, $"tau {result.Statistics.Tau}");
+        if (type == TensorType.BF16 && vocabulary == 0)
+        {
+            // The same weights draft the same trees.
+            Assert.Equal(reference.Statistics.TargetPasses, result.Statistics.TargetPasses);
+            Assert.Equal(reference.Statistics.DraftedNodes, result.Statistics.DraftedNodes);
+        }
+    }
+
     [Fact]
     public void An_independent_drafter_needs_no_pack() =>
         Assert.Contains("independent", Assert.Throws<InputException>(() => Write("independent", new ClientPackOptions())).Message, StringComparison.Ordinal);
@@ -138,11 +166,11 @@ public sealed class ClientPackTests : IClassFixture<ClientPackTests.Pair>
         }
     }
 
-    private IReadOnlyList<ClientPackPart> Write(string drafterName, ClientPackOptions options)
+    private IReadOnlyList<ClientPackPart> Write(string drafterName, ClientPackOptions options, ClientPackIdentity? identity = null)
     {
         using ModelFile target = ModelFile.Open(Path.Combine(_folder, "target"));
         using DrafterFile drafter = DrafterFile.Open(Path.Combine(_folder, drafterName), target.Tensors.Config);
-        return ClientPackWriter.Write(Pack, target, drafter, Identity, options);
+        return ClientPackWriter.Write(Pack, target, drafter, identity ?? Identity, options);
     }
 
     /// <summary>The generated pair, once for all tests.</summary>

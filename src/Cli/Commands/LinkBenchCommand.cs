@@ -110,7 +110,7 @@ internal sealed class LinkBenchCommand : Command
             throw new UsageException("--cuts takes one profile.");
         }
 
-        CutRun run = new(rig, rig.Models.Methods[^1], profiles[0], cuts, _seed.Read(result) ?? 0);
+        CutRun run = new(rig, rig.Models.Methods[^1], profiles[0], TimeSpan.FromMilliseconds(_pass.Read(result) ?? 0), cuts, _seed.Read(result) ?? 0);
         CutReport report = await WatchAsync("link-bench, cuts", cuts, advance => run.RunAsync(advance, cancellation)).ConfigureAwait(false);
         Write(result, report, file, () =>
         {

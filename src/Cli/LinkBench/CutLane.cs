@@ -34,8 +34,8 @@ internal sealed class CutLane : IAsyncDisposable
 
     public long KvBytes => _server.KvBytes;
 
-    public static async Task<CutLane> StartAsync(BenchRig rig, BenchMethod method, LinkProfile profile, int seed, CancellationToken cancellation) =>
-        new(rig, method, profile, await StartServerAsync(rig, 0, cancellation).ConfigureAwait(false), seed);
+    public static async Task<CutLane> StartAsync(BenchRig rig, BenchMethod method, LinkProfile profile, TimeSpan passTime, int seed, CancellationToken cancellation) =>
+        new(rig, method, profile, await StartServerAsync(rig, passTime, 0, cancellation).ConfigureAwait(false), seed);
 
     /// <summary>Writes answers until no cut is left.</summary>
     /// <param name="next">The next answer's case and the most cuts for it; null = stop.</param>
@@ -43,10 +43,11 @@ internal sealed class CutLane : IAsyncDisposable
     /// <param name="cancellation">Stops.</param>
     public async Task RunAsync(Func<(int Prompt, int Cuts)?> next, Action<CutAnswer> done, CancellationToken cancellation)
     {
-        // The first answer, uncut, shows how many bytes and how much time there are to cut in.
-        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        // A second answer, uncut and with code compiled, shows how many bytes and how much time there are to cut in.
         await _client.WriteAsync(_rig.Cases[0], cancellation).ConfigureAwait(false);
-        (_typicalUp, _typicalDown) = (_relay.BytesUp, _relay.BytesDown);
+        (long up, long down, long start) = (_relay.BytesUp, _relay.BytesDown, System.Diagnostics.Stopwatch.GetTimestamp());
+        await _client.WriteAsync(_rig.Cases[0], cancellation).ConfigureAwait(false);
+        (_typicalUp, _typicalDown) = (_relay.BytesUp - up, _relay.BytesDown - down);
         _typicalMs = System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         while (next() is var (prompt, cuts))
         {
@@ -91,8 +92,8 @@ internal sealed class CutLane : IAsyncDisposable
         await _server.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static Task<TargetServer> StartServerAsync(BenchRig rig, int port, CancellationToken cancellation) =>
-        TargetServer.StartAsync(rig.Served, new ServerOptions { Listen = $"127.0.0.1:{port}", Grace = Grace }, cancellation);
+    private static Task<TargetServer> StartServerAsync(BenchRig rig, TimeSpan passTime, int port, CancellationToken cancellation) =>
+        TargetServer.StartAsync(rig.Served, new ServerOptions { Listen = $"127.0.0.1:{port}", Grace = Grace, PassTime = passTime }, cancellation);
 
     /// <summary>Makes up to <paramref name="cuts"/> cuts while an answer is being written.</summary>
     private async Task CutAsync(int cuts, List<CutForm> made, CancellationToken over)
@@ -170,7 +171,7 @@ internal sealed class CutLane : IAsyncDisposable
                 int port = _server.Address.Port;
                 await _server.DisposeAsync().ConfigureAwait(false);
                 await Task.Delay(_random.Next(50), CancellationToken.None).ConfigureAwait(false);
-                _server = await StartServerAsync(_rig, port, CancellationToken.None).ConfigureAwait(false);
+                _server = await StartServerAsync(_rig, _server.PassTime, port, CancellationToken.None).ConfigureAwait(false);
                 return true;
         }
     }

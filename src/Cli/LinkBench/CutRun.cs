@@ -5,7 +5,7 @@ using LowLevelSpec.Remote.Links;
 namespace LowLevelSpec.Cli.LinkBench;
 
 /// <summary>Random cuts: answers are written while their link is cut at any byte and any moment, and compared with local plain decoding.</summary>
-internal sealed class CutRun(BenchRig rig, BenchMethod method, LinkProfile profile, int cuts, int seed)
+internal sealed class CutRun(BenchRig rig, BenchMethod method, LinkProfile profile, TimeSpan passTime, int cuts, int seed)
 {
     /// <summary>Servers side by side: while one waits for a client to come back, others work.</summary>
     private const int Lanes = 4;
@@ -28,7 +28,7 @@ internal sealed class CutRun(BenchRig rig, BenchMethod method, LinkProfile profi
         {
             for (int i = 0; i < Lanes; i++)
             {
-                lanes.Add(await CutLane.StartAsync(rig, method, profile, unchecked((seed * 7919) + i), cancellation).ConfigureAwait(false));
+                lanes.Add(await CutLane.StartAsync(rig, method, profile, passTime, unchecked((seed * 7919) + i), cancellation).ConfigureAwait(false));
             }
 
             Random random = new(seed);

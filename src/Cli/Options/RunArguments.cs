@@ -2,6 +2,7 @@ using System.CommandLine;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
 
 namespace LowLevelSpec.Cli.Options;
@@ -49,9 +50,19 @@ internal sealed class RunArguments
     /// <summary>Opens the target.</summary>
     public LanguageModel OpenModel(ParseResult result) => _model.Open(result);
 
-    /// <summary>Opens what a remote client holds: the target's embeddings and head, and the drafter where it <paramref name="drafts"/>.</summary>
-    public ClientModel OpenClient(ParseResult result, bool drafts) =>
-        ClientModel.Open(Filled.In("--model", ModelPath(result)), drafts ? DrafterName(result) : null, _model.Engine(result), _drafter.Options(result));
+    /// <summary>Opens what a remote client holds: the target's embeddings and head, and the drafter where it <paramref name="drafts"/>; or a client pack, which has it all.</summary>
+    /// <exception cref="UsageException">A pack and a model.</exception>
+    public ClientModel OpenClient(ParseResult result, bool drafts)
+    {
+        if (_drafter.IsFile(result) && ClientPack.IsPack(DrafterName(result)))
+        {
+            return _model.IsGiven(result)
+                ? throw new UsageException($"{DrafterName(result)} is a client pack, which brings the target's parts along: leave --model out.")
+                : ClientModel.OpenPack(DrafterName(result), _model.Engine(result));
+        }
+
+        return ClientModel.Open(Filled.In("--model", ModelPath(result)), drafts ? DrafterName(result) : null, _model.Engine(result), _drafter.Options(result));
+    }
 
     /// <summary>Opens the drafter; null for plain decoding.</summary>
     public Drafter? OpenDrafter(ParseResult result, LanguageModel model) => _drafter.Open(result, model);

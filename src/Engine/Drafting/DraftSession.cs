@@ -126,7 +126,7 @@ internal abstract class LevelDraftSession : DraftSession
     protected LevelDraftSession(DraftContext context)
     {
         Context = context;
-        Grower = new TreeGrower(context.Backend, context.Tree, context.Target.Config.VocabularySize);
+        Grower = new TreeGrower(context.Backend, context.Tree, context.Target.HeadRows, context.Target.HeadTokens);
         Activations = new Activations(context.Backend);
         _previousPath = new int[Grower.Breadth * Grower.Depth];
         _path = new int[Grower.Breadth * Grower.Depth];
@@ -173,7 +173,7 @@ internal abstract class LevelDraftSession : DraftSession
         Backend.TopLogProbabilities(FirstStep(), 1, _nextToken, _nextLogProbability);
         AfterNext();
         logProbability = _nextLogProbability[0];
-        return new TokenId(_nextToken[0]);
+        return new TokenId(Context.Target.HeadTokens is { } tokens ? tokens[_nextToken[0]] : _nextToken[0]);
     }
 
     /// <summary>Prepares for the token after the one <see cref="Next"/> proposes.</summary>

@@ -75,7 +75,7 @@ internal sealed class EagleSession : LevelDraftSession
         _features = Activations.Allocate(b, target.HiddenSize, "EAGLE features");
         _pending = Activations.Allocate(rows, target.HiddenSize, "EAGLE pending features");
         _lastReal = Activations.Allocate(1, target.HiddenSize, "EAGLE last feature");
-        _logits = Activations.Allocate(b, target.VocabularySize, "EAGLE logits");
+        _logits = Activations.Allocate(b, context.Target.HeadRows, "EAGLE logits");
         _scratch = drafter.Layer.CreateScratch(Activations, rows, "EAGLE layer");
         _ancestors = new int[Grower.Depth + 1];
     }

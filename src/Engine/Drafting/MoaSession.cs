@@ -36,7 +36,7 @@ internal sealed class MoaSession : LevelDraftSession
         _x = Activations.Allocate(rows, target.HiddenSize, "drafter residual stream");
         _last = Activations.Allocate(Grower.Breadth, target.HiddenSize, "drafter output");
         _normed = Activations.Allocate(Grower.Breadth, target.HiddenSize, "drafter output, normed");
-        _logits = Activations.Allocate(Grower.Breadth, target.VocabularySize, "drafter logits");
+        _logits = Activations.Allocate(Grower.Breadth, context.Target.HeadRows, "drafter logits");
         _saScratch = drafter.SelfAttention.CreateScratch(Activations, rows, "self-attention");
         _caScratch = drafter.CrossAttention.CreateScratch(Activations, Grower.Breadth, "cross-attention");
         _ancestors = new int[Grower.Depth + 1];

@@ -12,6 +12,7 @@ namespace LowLevelSpec.Engine.Drafting;
 internal sealed class TreeGrower
 {
     private readonly IBackend _backend;
+    private readonly int[]? _columnTokens;
     private readonly int[] _topTokens;
     private readonly float[] _topLogProbabilities;
     private readonly int[] _scoredTokens, _scoredParents, _order, _chosen, _nodeOf;
@@ -24,10 +25,12 @@ internal sealed class TreeGrower
 
     /// <param name="backend">Where the logits live.</param>
     /// <param name="settings">Depth, breadth, total tokens.</param>
-    /// <param name="vocabularySize">Bounds the breadth.</param>
-    public TreeGrower(IBackend backend, TreeSettings settings, int vocabularySize)
+    /// <param name="vocabularySize">Columns of the logits; bounds the breadth.</param>
+    /// <param name="columnTokens">Token of each column where the head is trimmed; null = its own number.</param>
+    public TreeGrower(IBackend backend, TreeSettings settings, int vocabularySize, int[]? columnTokens = null)
     {
         _backend = backend;
+        _columnTokens = columnTokens;
         Depth = settings.Depth;
         Breadth = Math.Min(settings.Breadth, vocabularySize);
         _total = settings.TotalTokens;
@@ -82,6 +85,7 @@ internal sealed class TreeGrower
         _levelStart = 0;
         _scoredCount = b;
         _backend.TopLogProbabilities(logits, b, _topTokens.AsSpan(0, b), _topLogProbabilities.AsSpan(0, b));
+        NameTokens(b);
         for (int i = 0; i < b; i++)
         {
             _scoredTokens[i] = _topTokens[i];
@@ -100,6 +104,7 @@ internal sealed class TreeGrower
         int b = Breadth;
         _levelStart = _scoredCount;
         _backend.TopLogProbabilities(logits, b, _topTokens, _topLogProbabilities);
+        NameTokens(_topTokens.Length);
         for (int i = 0; i < b; i++)
         {
             for (int j = 0; j < b; j++)
@@ -136,6 +141,15 @@ internal sealed class TreeGrower
             int scored = _chosen[i], parent = _scoredParents[scored];
             NodeIndex node = tree.Add(parent < 0 ? NodeIndex.Root : new NodeIndex(_nodeOf[parent]), new TokenId(_scoredTokens[scored]), _scores[scored]);
             _nodeOf[scored] = node.Value;
+        }
+    }
+
+    /// <summary>Turns columns of a trimmed head into tokens.</summary>
+    private void NameTokens(int count)
+    {
+        for (int i = 0; _columnTokens is not null && i < count; i++)
+        {
+            _topTokens[i] = _columnTokens[_topTokens[i]];
         }
     }
 

@@ -14,11 +14,13 @@ internal sealed class LlamaModel
     private readonly DecoderLayer[] _layers;
 
     /// <param name="backend">Where it runs.</param>
-    /// <param name="tensors">The model's tensors.</param>
+    /// <param name="tensors">The model's tensors; a client pack's have no layers.</param>
     /// <param name="endsOnly">Embeddings, final norm and LM head alone: what a drafter away from the target needs of it.</param>
-    public LlamaModel(IBackend backend, LlamaTensors tensors, bool endsOnly = false)
+    /// <param name="headTokens">Token of each row of a trimmed LM head, ascending; null where it has a row for every token.</param>
+    public LlamaModel(IBackend backend, LlamaTensors tensors, bool endsOnly = false, int[]? headTokens = null)
     {
         _backend = backend;
+        HeadTokens = headTokens;
         Config = tensors.Config;
         Rope = new RopeTable(Config.HeadSize, Config.RopeTheta, Config.RopeScaling);
         _embedding = backend.LoadWeight(tensors.Embedding);
@@ -29,6 +31,12 @@ internal sealed class LlamaModel
     }
 
     public LlamaConfig Config { get; }
+
+    /// <summary>Token of each row of a trimmed LM head; null where every token has its row. A target that verifies is never trimmed.</summary>
+    public int[]? HeadTokens { get; }
+
+    /// <summary>Rows of the LM head.</summary>
+    public int HeadRows => HeadTokens?.Length ?? Config.VocabularySize;
 
     /// <summary>The target's RoPE, scaling included.</summary>
     public RopeTable Rope { get; }
@@ -54,6 +62,6 @@ internal sealed class LlamaModel
     /// <summary>The final norm: hidden [n, E] from the last layer's output.</summary>
     public void FinalNorm(Matrix x, Matrix hidden) => _backend.RmsNorm(x, _finalNorm, Config.RmsNormEpsilon, hidden);
 
-    /// <summary>The LM head: logits [n, V] from normed hidden states [n, E].</summary>
+    /// <summary>The LM head: logits [n, <see cref="HeadRows"/>] from normed hidden states [n, E].</summary>
     public void Head(Matrix hidden, Matrix logits) => _backend.MatMul(_lmHead, hidden, logits);
 }

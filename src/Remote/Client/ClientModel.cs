@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Cpu;
 using LowLevelSpec.Engine.Backends.Ilgpu;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
@@ -90,6 +91,46 @@ public sealed class ClientModel : IDisposable
         {
             opened?.Dispose();
             model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens a client pack: the one file that <c>llspec pack-client</c> writes.</summary>
+    /// <param name="path">The pack.</param>
+    /// <param name="options">How drafts are computed.</param>
+    /// <exception cref="InputException">It is no pack, or damaged, or an option is out of range.</exception>
+    public static ClientModel OpenPack(string path, EngineOptions? options = null)
+    {
+        options ??= new EngineOptions();
+        ClientPack pack = ClientPack.Open(path);
+        IBackend? backend = null;
+        try
+        {
+            LlamaConfig config = pack.Target.Config;
+            if (options.ContextLength < 0 || options.ContextLength > config.ContextLength)
+            {
+                throw new InputException($"context length: found {options.ContextLength}, expected 0 (the model's own) to {config.ContextLength}, which is what the model was made for");
+            }
+
+            backend = new CpuBackend(options.Threads, options.Width);
+            LlamaModel head = new(backend, pack.Target, endsOnly: true, pack.DraftTokens?.ToArray());
+            Drafter drafter = pack.Drafter.Moa is not null
+                ? new MoaDrafter(backend, pack.Drafter, head, targetLayerInference: 0)
+                : new EagleDrafter(backend, pack.Drafter, config, alignedMask: false);
+            drafter.MaxPosition = pack.Drafter.TrainedLength ?? int.MaxValue;
+            ModelIdentity identity = new(pack.Identity.Target, pack.Identity.Tokenizer, drafter is MoaDrafter ? pack.Identity.Drafter : "");
+            IBackend owned = backend;
+            return new ClientModel(backend, head, pack.Tokenizer, options.ContextLength == 0 ? config.ContextLength : options.ContextLength, drafter, identity, () =>
+            {
+                drafter.Dispose();
+                owned.Dispose();
+                pack.Dispose();
+            });
+        }
+        catch
+        {
+            backend?.Dispose();
+            pack.Dispose();
             throw;
         }
     }
