@@ -83,8 +83,8 @@ public sealed class ClientPackTests : IClassFixture<ClientPackTests.Pair>
     [Theory]
     [InlineData("moa", TensorType.BF16, 0)]
     [InlineData("moa", TensorType.Q4_0, 0)]
-    [InlineData("moa", TensorType.Q8_0, 200)]
-    [InlineData("eagle", TensorType.BF16, 200)]
+    [InlineData("moa", TensorType.Q8_0, 500)]
+    [InlineData("eagle", TensorType.BF16, 500)]
     public async Task A_device_with_a_pack_writes_the_targets_text(string drafter, TensorType type, int vocabulary)
     {
         using ServedModel served = ServedModel.Open(Path.Combine(_folder, "target"), Path.Combine(_folder, "moa"));

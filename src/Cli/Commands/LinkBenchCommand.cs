@@ -93,6 +93,11 @@ internal sealed class LinkBenchCommand : Command
         float p = _faults.Read(result) ?? 0;
         LinkTableRun run = new(rig, TimeSpan.FromMilliseconds(_pass.Read(result) ?? 0), p == 0 ? CallFaults.None : new CallFaults(p, p, p), _seed.Read(result) ?? 0);
         LinkTableReport report = await WatchAsync("link-bench", run.Steps(profiles.Count), advance => run.RunAsync(profiles, advance, cancellation)).ConfigureAwait(false);
+        if (plot is not null)
+        {
+            LinkTablePrinter.Plot(report, plot);
+        }
+
         Write(result, report, file, () => LinkTablePrinter.Print(_console, report));
         if (report.Identical == report.Answers)
         {
@@ -165,6 +170,11 @@ internal sealed class LinkBenchCommand : Command
         IReadOnlyList<int[]> prompts = BenchPrompts.Take(model, count, Files(result, models), 512);
         DisconnectedReport? report = null;
         ProgressReport.Run(_console, "link-bench, without the link", count * drafters.Length, advance => report = DisconnectedRun.Run(model, models.Target, drafters, prompts, cuts, advance, cancellation));
+        if (plot is not null)
+        {
+            report!.Plot(plot);
+        }
+
         Write(result, report, file, () =>
         {
             Table table = _console.CreateTable().AddColumns(["drafter", "figure", .. DisconnectedReport.Shown.Select(static n => $"{n}"), "mean intact"]);

@@ -1,3 +1,4 @@
+using LowLevelSpec.Cli.Output.Plots;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
@@ -20,6 +21,24 @@ internal sealed record DisconnectedReport(string Model, int Prompts, int CutsPer
 {
     /// <summary>Distances shown in the table.</summary>
     public static IReadOnlyList<int> Shown { get; } = [1, 2, 4, 8, 16, 24, DisconnectedQuality.MostTokens];
+
+    /// <summary>Agreement over the left file, log-probability over the right one.</summary>
+    public void Plot(string path)
+    {
+        string ending = Path.GetExtension(path), stem = path[..^ending.Length];
+        Chart agreement = new("Text written alone: agreement with the target's own continuation", "tokens since the cut", "share of cuts");
+        Chart probability = new("Text written alone: how likely the target finds it", "tokens since the cut", "mean log-probability, nats");
+        foreach (DisconnectedCurve curve in Curves)
+        {
+            double[] xs = [.. curve.Points.Select(static p => (double)p.Tokens)];
+            agreement.Line(curve.Kind, xs, [.. curve.Points.Select(static p => p.Agreement)]);
+            agreement.Line($"{curve.Kind}, intact up to here", xs, [.. curve.Points.Select(static p => p.Intact)]);
+            probability.Line(curve.Kind, xs, [.. curve.Points.Select(static p => p.LogProbability)]);
+        }
+
+        agreement.Save(path);
+        probability.Save($"{stem}-probability{ending}");
+    }
 }
 
 /// <summary>Measures drafters' text without the link.</summary>

@@ -1,3 +1,4 @@
+using LowLevelSpec.Cli.Output.Plots;
 using Spectre.Console;
 
 namespace LowLevelSpec.Cli.LinkBench;
@@ -32,6 +33,17 @@ internal static class LinkTablePrinter
         }
 
         console.Out.WriteLine($"identical to local plain decoding: {report.Identical} of {report.Answers}");
+    }
+
+    /// <summary>Milliseconds per token, a group of bars per profile, on a logarithmic scale told by its name.</summary>
+    public static void Plot(LinkTableReport report, string path)
+    {
+        string[] profiles = [.. report.Rows.Select(static r => r.Profile).Distinct()];
+        new Chart($"Milliseconds per token over links (a pass takes at least {report.ServerPassMs:0} ms)", "link profile", "log10 of ms per token")
+            .Bars(profiles, [.. report.Rows.Select(static r => r.Method).Distinct().Select(method => (Name(method), (IReadOnlyList<double>)[.. profiles.Select(p => Value(p, method))]))])
+            .Save(path);
+
+        double Value(string profile, BenchMethod method) => Math.Log10(report.Rows.Single(r => r.Profile == profile && r.Method == method).MsPerToken ?? double.NaN);
     }
 
     private static string Name(BenchMethod method) => method switch

@@ -344,6 +344,12 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
             return false;
         }
 
+        if (_open.BodyCase == ClientMessage.BodyOneofCase.Write && verified - before > result.Accepted.Count + 1)
+        {
+            // Results before this one were lost with a stream or on the way: all of them come again, in order, when the request is repeated.
+            return false;
+        }
+
         Choose(result);
         if (_chosen.Count == 0 || _text.Committed + _chosen.Count > _maxTokens || verified != (start ? _text.Committed : before + _chosen.Count + (result.HasNext ? 0 : 1)))
         {

@@ -133,8 +133,11 @@ public sealed class TargetServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.Http2.KeepAlivePingDelay = options.IdleTimeout / 2;
-            kestrel.Limits.Http2.KeepAlivePingTimeout = options.IdleTimeout;
+
+            // Kestrel takes nothing below a second.
+            TimeSpan least = TimeSpan.FromSeconds(1);
+            kestrel.Limits.Http2.KeepAlivePingDelay = options.IdleTimeout / 2 > least ? options.IdleTimeout / 2 : least;
+            kestrel.Limits.Http2.KeepAlivePingTimeout = options.IdleTimeout > least ? options.IdleTimeout : least;
             kestrel.Listen(listen, endpoint =>
             {
                 endpoint.Protocols = HttpProtocols.Http2;
