@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using LowLevelSpec.Cli.Output;
 using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
@@ -28,6 +29,7 @@ internal sealed class LinkRow(string profile, BenchMethod method, IReadOnlyList<
 
     public double? MsPerToken => Json.Ratio(1000 * _all.Sum(static s => s.SecondsAfterFirstToken), Tokens);
 
+    [JsonPropertyName("calls_per_100_tokens")]
     public double? CallsPer100Tokens => Json.Ratio(100.0 * _all.Sum(static s => s.Calls), Tokens);
 
     public double? BytesUpPerToken => Json.Ratio(_all.Sum(static s => s.BytesUp), Tokens);
@@ -140,6 +142,7 @@ internal sealed record LinkTableReport
 
     public required IReadOnlyList<LinkRow> Rows { get; init; }
 
+    [JsonPropertyName("scaled_to_8b")]
     public required IReadOnlyList<ScaledBytes> ScaledTo8b { get; init; }
 
     public required IReadOnlyList<StreamCrossover> StreamCrossover { get; init; }

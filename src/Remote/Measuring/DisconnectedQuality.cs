@@ -40,7 +40,7 @@ public static class DisconnectedQuality
         ArgumentNullException.ThrowIfNull(requests);
         ArgumentOutOfRangeException.ThrowIfLessThan(cutsPerPrompt, 1);
         Sums[] sums = [.. Enumerable.Range(0, MostTokens).Select(static _ => new Sums())];
-        float[] logits = new float[model.Config.VocabularySize];
+        float[] logits = new float[(MostTokens + 1) * model.Config.VocabularySize];
         foreach (GenerationRequest request in requests)
         {
             MeasureOne(model, drafter, request, cutsPerPrompt, sums, logits, cancellation);
@@ -59,7 +59,9 @@ public static class DisconnectedQuality
     private static void MeasureOne(LanguageModel model, Drafter drafter, GenerationRequest request, int cuts, Sums[] sums, float[] logits, CancellationToken cancellation)
     {
         GenerationRequest speculative = request with { Drafter = drafter, Tree = new TreeSettings(MostTokens + 1, 1, MostTokens), Sampling = new(), IgnoreEndTokens = true, MaxNewTokens = (cuts + 1) * (MostTokens + 1) };
-        using Generation generation = model.Begin(speculative);
+
+        // Logits of all nodes at once: each is looked at.
+        using Generation generation = model.Begin(speculative, logitsOnDemand: false);
         generation.Prefill(cancellation);
         List<Written> texts = [];
         while (generation.Finished is null && texts.Count < cuts)
@@ -98,19 +100,26 @@ public static class DisconnectedQuality
     private static Written Score(Generation generation, IBackend backend, int committed, DraftTree tree, float[] logits)
     {
         int count = tree.Count - 1;
+        int vocabulary = logits.Length / (MostTokens + 1);
         Written text = new(committed, tree.Tokens[1..].ToArray(), new double[count], new bool[count]);
+        backend.Read(generation.Pass.Logits(0, count), logits.AsSpan(0, count * vocabulary));
         for (int i = 0; i < count; i++)
         {
-            backend.Read(generation.Pass.Logits(i, 1), logits);
-            float most = logits.Max();
+            ReadOnlySpan<float> row = logits.AsSpan(i * vocabulary, vocabulary);
+            float most = float.NegativeInfinity;
+            foreach (float logit in row)
+            {
+                most = MathF.Max(most, logit);
+            }
+
             double sum = 0;
-            foreach (float logit in logits)
+            foreach (float logit in row)
             {
                 sum += Math.Exp(logit - most);
             }
 
-            text.LogProbabilities[i] = logits[text.Tokens[i]] - most - Math.Log(sum);
-            text.FirstChoices[i] = Array.IndexOf(logits, most) == text.Tokens[i];
+            text.LogProbabilities[i] = row[text.Tokens[i]] - most - Math.Log(sum);
+            text.FirstChoices[i] = row.IndexOf(most) == text.Tokens[i];
         }
 
         return text;
