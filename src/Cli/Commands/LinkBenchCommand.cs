@@ -5,6 +5,7 @@ using LowLevelSpec.Cli.Output;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Links;
+using LowLevelSpec.Remote.Measuring;
 using Spectre.Console;
 
 namespace LowLevelSpec.Cli.Commands;
@@ -185,7 +186,7 @@ internal sealed class LinkBenchCommand : Command
                 Row("log-probability", static p => p.LogProbability);
                 Row("first choice", static p => p.FirstChoice);
 
-                void Row(string figure, Func<Remote.Measuring.DisconnectedPoint, double> of, string last = "") =>
+                void Row(string figure, Func<DisconnectedPoint, double> of, string last = "") =>
                     table.AddRow([curve.Kind, figure, .. DisconnectedReport.Shown.Select(n => curve.Points.FirstOrDefault(p => p.Tokens == n) is { } point ? $"{of(point):0.00}" : ""), last]);
             }
 
