@@ -96,9 +96,9 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Trains until all steps are made or <paramref name="stop"/> asks to end, and writes a checkpoint then, too.</summary>
     /// <param name="progress">Called after each step.</param>
-    /// <param name="stop">Ends the training after the step at hand.</param>
     /// <param name="heldOut">What the drafter is measured on as it goes, or null.</param>
-    public void Run(Action<StepLog>? progress = null, CancellationToken stop = default, HeldOutPlan? heldOut = null)
+    /// <param name="stop">Ends the training after the step at hand.</param>
+    public void Run(Action<StepLog>? progress = null, HeldOutPlan? heldOut = null, CancellationToken stop = default)
     {
         _folder.Run(_options.Steps, _options.CheckpointEvery, Step, AfterStep, stop);
 

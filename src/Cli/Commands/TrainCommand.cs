@@ -57,16 +57,17 @@ internal sealed class TrainCommand : Command
 
         double peak = Trainer.MeasurePeak();
         TrainProgress progress = new(_console.Error, options.Steps, trainer.Steps);
-        trainer.Run(progress.Report, work.Token, heldOut.Count == 0 ? null : new HeldOutPlan(heldOut, measureEvery, log =>
+        HeldOutPlan? measured = heldOut.Count == 0 ? null : new HeldOutPlan(heldOut, measureEvery, log =>
         {
             progress.Report(log);
             TrainingCurves.Write(folder);
-        }));
+        });
+        trainer.Run(progress.Report, measured, work.Token);
         progress.Summary(peak);
         TrainingCurves.Write(folder);
-        if (TrainingLogs.Read(folder).HeldOut is { Count: > 0 } measured)
+        if (TrainingLogs.Read(folder).HeldOut is { Count: > 0 } logs)
         {
-            _console.Out.WriteLine(TrainProgress.Line(measured[^1]));
+            _console.Out.WriteLine(TrainProgress.Line(logs[^1]));
         }
 
         _console.Out.WriteLine($"step {trainer.Steps} of {options.Steps}; drafter and curves in {folder}");
