@@ -5,6 +5,7 @@ using LowLevelSpec.Cli.Prompts;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Cli.Commands;
@@ -16,6 +17,10 @@ namespace LowLevelSpec.Cli.Commands;
 internal sealed class DemoCommand : Command
 {
     private const int DefaultTokens = 96;
+
+    /// <summary>Keeps so small a target from repeating itself; the choice stays greedy.</summary>
+    private const float RepetitionPenalty = 1.15f;
+
     private const ulong TinySeed = 1;
     private const string Smollm2Name = "smollm2-135m-instruct";
 
@@ -63,7 +68,7 @@ internal sealed class DemoCommand : Command
 
         if (!tiny && EmbeddedModels.Find() is { IsGenerated: false } pair)
         {
-            return await ShowAsync(pair.Target, pair.Drafter, options, [.. Starts.Select(start => request with { Prompt = start })]).ConfigureAwait(false);
+            return await ShowAsync(pair.Target, pair.Drafter, options, [.. Starts.Select(start => request with { Prompt = start, Sampling = new SamplingOptions { RepetitionPenalty = RepetitionPenalty } })]).ConfigureAwait(false);
         }
 
         DirectoryInfo folder = Directory.CreateTempSubdirectory("llspec-tiny-");
