@@ -79,16 +79,19 @@ internal sealed class DeviceCycle : IDisposable
     {
         if (!_drafting.TryGetValue(mostAccepted, out IDisposable? recording))
         {
-            _drafting[mostAccepted] = recording = _plan.Record(() =>
-            {
-                _session.RecordDraft(_plan);
-                RecordVerification(_treeNodes, mostAccepted);
-                _session.RecordObserve(_plan);
-            });
+            _drafting[mostAccepted] = recording = RecordDrafting(mostAccepted);
         }
 
         return recording;
     }
+
+    // Apart, because what a lambda captures is allocated when its method begins, and a cycle that is recorded already allocates nothing.
+    private IDisposable RecordDrafting(int mostAccepted) => _plan.Record(() =>
+    {
+        _session.RecordDraft(_plan);
+        RecordVerification(_treeNodes, mostAccepted);
+        _session.RecordObserve(_plan);
+    });
 
     private void RecordPlain()
     {
