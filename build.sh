@@ -294,8 +294,8 @@ test_kernel() {
             ;;
         cuda)
             native
-            local module
-            module=$(ls "$out"/native/llspec_kernels.fatbin "$out"/native/llspec_kernels.ptx 2>/dev/null | head -n 1)
+            local module=$out/native/llspec_kernels.ptx
+            [[ ! -f $out/native/llspec_kernels.fatbin ]] || module=$out/native/llspec_kernels.fatbin
             "$out/native/llspec-cuda-tests" --filter "$name" --seed "$seed" --driver libcuda.so.1 --module "$module"
             ;;
         cpu)

@@ -473,32 +473,15 @@ typedef struct
 
 // Kernel name, argument struct.
 #define LLSPEC_KERNELS(X) \
-    X(llspec_abi, LlspecAbi) \
-    X(llspec_embed, LlspecEmbed) \
-    X(llspec_rms_norm, LlspecRmsNorm) \
-    X(llspec_rope_append, LlspecRopeAppend) \
-    X(llspec_attention_d32, LlspecAttention) \
-    X(llspec_attention_d64, LlspecAttention) \
-    X(llspec_attention_d128, LlspecAttention) \
-    X(llspec_attention_merge, LlspecAttentionMerge) \
-    X(llspec_group_attention, LlspecGroupAttention) \
-    X(llspec_group_mean, LlspecGroupMean) \
-    X(llspec_gather_layers, LlspecGatherLayers) \
-    X(llspec_copy_rows, LlspecCopyRows) \
-    X(llspec_keep_rows, LlspecKeepRows) \
-    X(llspec_matmul_bf16, LlspecMatMul) \
-    X(llspec_matmul_f32, LlspecMatMul) \
-    X(llspec_matmul_q8, LlspecMatMul) \
-    X(llspec_matmul_q4, LlspecMatMul) \
-    X(llspec_swiglu, LlspecSwiGlu) \
-    X(llspec_top_partial, LlspecTop) \
-    X(llspec_top_merge, LlspecTop) \
-    X(llspec_sample, LlspecSample) \
-    X(llspec_grow_first, LlspecGrow) \
-    X(llspec_grow, LlspecGrow) \
-    X(llspec_select, LlspecSelect) \
-    X(llspec_accept, LlspecAccept) \
-    X(llspec_rows, LlspecRows)
+    X(llspec_abi, LlspecAbi) X(llspec_embed, LlspecEmbed) X(llspec_rms_norm, LlspecRmsNorm) \
+    X(llspec_rope_append, LlspecRopeAppend) X(llspec_attention_d32, LlspecAttention) X(llspec_attention_d64, LlspecAttention) \
+    X(llspec_attention_d128, LlspecAttention) X(llspec_attention_merge, LlspecAttentionMerge) X(llspec_group_attention, LlspecGroupAttention) \
+    X(llspec_group_mean, LlspecGroupMean) X(llspec_gather_layers, LlspecGatherLayers) X(llspec_copy_rows, LlspecCopyRows) \
+    X(llspec_keep_rows, LlspecKeepRows) X(llspec_matmul_bf16, LlspecMatMul) X(llspec_matmul_f32, LlspecMatMul) \
+    X(llspec_matmul_q8, LlspecMatMul) X(llspec_matmul_q4, LlspecMatMul) X(llspec_swiglu, LlspecSwiGlu) \
+    X(llspec_top_partial, LlspecTop) X(llspec_top_merge, LlspecTop) X(llspec_sample, LlspecSample) \
+    X(llspec_grow_first, LlspecGrow) X(llspec_grow, LlspecGrow) X(llspec_select, LlspecSelect) \
+    X(llspec_accept, LlspecAccept) X(llspec_rows, LlspecRows)
 
 // Order of llspec_abi's sizes.
 #define LLSPEC_STRUCTS(X) \
