@@ -49,4 +49,7 @@ public sealed record EngineOptions
 
     /// <summary>Longest sequence in tokens; 0 = what the model was made for. Never beyond that.</summary>
     public int ContextLength { get; init; }
+
+    /// <summary>Folder in which measured costs are kept between runs; null = the user's cache (<see cref="Measuring.UserCache"/>), "" = nowhere.</summary>
+    public string? CacheFolder { get; init; }
 }

@@ -3,6 +3,8 @@ using LowLevelSpec.Engine.Backends.Cpu;
 using LowLevelSpec.Engine.Backends.Cuda;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Drafting.Adaptive;
+using LowLevelSpec.Engine.Measuring;
 using LowLevelSpec.Engine.Target;
 using LowLevelSpec.Models;
 
@@ -25,6 +27,7 @@ public sealed class LanguageModel : IDisposable
         ContextLength = options.ContextLength == 0 ? Config.ContextLength : options.ContextLength;
         Tokenizer = Tokenizer.Open(file.Path);
         PassBytes = BytesOfPass(file.Tensors);
+        CacheFolder = options.CacheFolder switch { null => UserCache.Folder, "" => null, string folder => folder };
         _lifetime = new SharedLifetime(() =>
         {
             Backend.Dispose();
@@ -46,6 +49,18 @@ public sealed class LanguageModel : IDisposable
 
     /// <summary>What runs it, e.g. "cpu 512-bit, 2 threads".</summary>
     public string BackendName => Backend.Name;
+
+    /// <summary>Where measured costs are kept; null = nowhere.</summary>
+    internal string? CacheFolder { get; }
+
+    /// <summary>What the costs of a pass depend on: machine, build of the engine, backend, model file.</summary>
+    internal string[] Facts =>
+    [
+        Environment.MachineName, $"{Environment.ProcessorCount}", Environment.OSVersion.VersionString,
+        typeof(LanguageModel).Module.ModuleVersionId.ToString(), BackendName, CostCache.FileFact(_file.Path),
+    ];
+
+    internal LlamaTensors Tensors => _file.Tensors;
 
     internal IBackend Backend { get; }
 

@@ -15,7 +15,7 @@ public sealed class TinyModels : IDisposable
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Dispose();
         TinyPair.Write(Path.Combine(Folder, "pair"), 1);
         WriteEnumerable(Path.Combine(Folder, "enumerable"));
-        Model = LanguageModel.Open(Path.Combine(Folder, "pair", "target"), new EngineOptions { Threads = 2 });
+        Model = LanguageModel.Open(Path.Combine(Folder, "pair", "target"), new EngineOptions { Threads = 2, CacheFolder = Path.Combine(Folder, "cache") });
     }
 
     public static TinyModels Instance => Shared.Value;

@@ -73,7 +73,7 @@ internal sealed class BenchCommand : Command
             Model = Filled.In("--model", result.GetRequiredValue(_model)),
             Engine = new EngineOptions(),
             OpenDrafter = model => _drafter.Open(result, model),
-            Request = new GenerationRequest { Tree = tree, MaxNewTokens = _maxNew.Read(result) ?? 64 },
+            Request = new GenerationRequest { Tree = tree, Lookup = _drafter.Lookup(result), MaxNewTokens = _maxNew.Read(result) ?? 64 },
             Tree = _drafter.TreeText(result),
             Sets = [.. (result.GetValue(_prompts) ?? []).Select(path => new PromptSet(Filled.In("--prompts", path), [.. PromptFile.Read(path).Take(limit)]))],
             Threads = Numbers(_threads, result.GetValue(_threads) ?? (Environment.ProcessorCount == 1 ? "1" : $"1,{Environment.ProcessorCount}"), MaxThreads),

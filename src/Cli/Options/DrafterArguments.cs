@@ -15,7 +15,8 @@ internal sealed class DrafterArguments
     private readonly ModelArguments? _model;
     private readonly bool _required;
     private readonly Option<string?> _drafter;
-    private readonly Option<string?> _tree = new("--tree") { Description = $"Draft tree as depth (2..32), breadth (1..32) and total tokens (1..63), or off; {TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens} by default.", HelpName = "D,B,T" };
+    private readonly Option<string?> _tree = new("--tree") { Description = "Draft tree: auto (the default) chooses each step's by measured costs and falls back to none, depth (2..32), breadth (1..32) and total tokens (1..63) fix it, off switches drafting off.", HelpName = "auto|D,B,T|off" };
+    private readonly Option<string?> _lookup = new("--lookup") { Description = "Prompt lookup beside the drafter, with --tree auto: auto (the default) merges it in where its measured hit rate pays, on where the match alone promises enough, off never.", HelpName = "on|off|auto" };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter whose config does not say: the last N target layers run on drafted tokens too.", low: 0);
     private readonly NumberOption<int> _until = new("--draft-until", "Position from which nothing is drafted; 0 = the drafter's trained length (the default).", low: 0);
     private readonly Option<string?> _device = new("--drafter-device")
@@ -24,6 +25,7 @@ internal sealed class DrafterArguments
         HelpName = IlgpuDevices.Choices.Replace(", ", "|", StringComparison.Ordinal).Replace(" or ", "|", StringComparison.Ordinal),
     };
 
+    private readonly Option<string?> _vocabulary = new("--draft-vocabulary") { Description = "Token ids that the drafter's LM head scores: a file of ids, or off for all; the checkpoint's own table by default. The text is the same either way.", HelpName = "FILE|off" };
     private readonly Option<string?> _eagleMask = new("--eagle-mask")
     {
         Description = "Tree mask of an EAGLE-2 drafter: reference (the default) follows the MoA authors' EAGLE-2, aligned gives each node exactly its ancestors, as EAGLE's own authors do; the text is the same either way.",
@@ -44,7 +46,7 @@ internal sealed class DrafterArguments
     }
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_drafter, _tree, _tli, _until, _device, _eagleMask];
+    public IEnumerable<Option> All => [_drafter, _tree, _lookup, _tli, _until, _device, _vocabulary, _eagleMask];
 
     /// <summary>Path or kind as given, or what stands in.</summary>
     /// <exception cref="UsageException">The command needs a drafter and none is named for the target that is.</exception>
@@ -60,10 +62,27 @@ internal sealed class DrafterArguments
     public bool IsFile(ParseResult result) => Name(result) is not (None or "lookup");
 
     /// <summary>The tree; null where drafting is off.</summary>
-    public TreeSettings? Tree(ParseResult result) => result.GetValue(_tree) is string text ? TreeSettings.Parse(text) : TreeSettings.Default;
+    public TreeSettings? Tree(ParseResult result) => result.GetValue(_tree) is string text ? TreeSettings.Parse(text) : TreeSettings.Auto;
 
     /// <summary>The tree as given, or what it is by default.</summary>
-    public string TreeText(ParseResult result) => result.GetValue(_tree) ?? $"{TreeSettings.Default.Depth},{TreeSettings.Default.Breadth},{TreeSettings.Default.TotalTokens}";
+public string TreeText(ParseResult result) => result.GetValue(_tree) ?? "auto";
+
+    /// <summary>How prompt lookup joins in.</summary>
+    /// <exception cref="UsageException">It is asked for where it can't.</exception>
+    public LookupMode Lookup(ParseResult result)
+    {
+        string? text = result.GetValue(_lookup);
+        LookupMode mode = text?.ToLowerInvariant() switch
+        {
+            null or "auto" => LookupMode.Auto,
+            "on" => LookupMode.On,
+            "off" => LookupMode.Off,
+            _ => throw new InputException($"--lookup: found '{text}', expected on, off or auto"),
+        };
+        return mode == LookupMode.On && Tree(result) is not { Adapts: true } ? throw new UsageException("--lookup on joins trees that adapt: leave --tree at auto.")
+            : mode == LookupMode.Off && Name(result) == "lookup" ? throw new UsageException("--lookup off leaves nothing of --drafter lookup: leave one of them out.")
+            : mode;
+    }
 
     /// <summary>Reads how the drafter is to be opened, and whether the options fit together.</summary>
     /// <exception cref="UsageException">--tli without a checkpoint to use it.</exception>
@@ -74,15 +93,25 @@ internal sealed class DrafterArguments
             TargetLayerInference = _tli.Read(result),
             MaxPosition = _until.Read(result) ?? 0,
             AlignedEagleMask = AlignedMask(result.GetValue(_eagleMask)),
+            DraftVocabulary = Vocabulary(result),
             Device = result.GetValue(_device) is string device ? Filled.In("--drafter-device", device) : "cpu",
         };
-        return options.TargetLayerInference is not null && !IsFile(result)
+        return options.DraftVocabulary is not null && !IsFile(result)
+            ? throw new UsageException("--draft-vocabulary is for drafters with an LM head: give a checkpoint with --drafter, or leave --draft-vocabulary out.")
+            : options.TargetLayerInference is not null && !IsFile(result)
             ? throw new UsageException("--tli is for MoA checkpoints: give one with --drafter, or leave --tli out.")
             : options;
     }
 
     /// <summary>Opens the drafter; null for plain decoding.</summary>
     public Drafter? Open(ParseResult result, LanguageModel model) => Name(result) is not None and string name ? model.OpenDrafter(name, Options(result)) : null;
+
+    private IReadOnlyList<int>? Vocabulary(ParseResult result) => result.GetValue(_vocabulary) switch
+    {
+        null => null,
+        "off" => [],
+        string file => TokenIds.ReadFile("--draft-vocabulary", Filled.In("--draft-vocabulary", file)),
+    };
 
     private static bool AlignedMask(string? text) => text switch
     {

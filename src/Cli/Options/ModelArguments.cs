@@ -28,8 +28,10 @@ internal sealed class ModelArguments
     private readonly Option<string?> _device = new("--device") { Description = "What runs the model: cpu (the default), cuda, cuda:N, or emulated (the GPU's kernels on the CPU, for tests).", HelpName = "D" };
     private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for (the default).", low: 0);
 
+    private readonly Option<bool> _noCache = new("--no-cache") { Description = "Measure what steps cost anew, and keep no measurement between runs (so does LLSPEC_NO_CACHE=1)." };
+
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_model, _device, _threads, _width, _arithmetic, _context];
+    public IEnumerable<Option> All => [_model, _device, _threads, _width, _arithmetic, _context, _noCache];
 
     /// <summary>Whether a target is named.</summary>
     public bool IsGiven(ParseResult result) => result.GetValue(_model) is not null;
@@ -45,6 +47,7 @@ internal sealed class ModelArguments
         Arithmetic = Arithmetic(result.GetValue(_arithmetic) ?? "auto"),
         Device = result.GetValue(_device) ?? "cpu",
         ContextLength = _context.Read(result) ?? 0,
+        CacheFolder = result.GetValue(_noCache) ? "" : null,
     };
 
     /// <summary>Opens the model.</summary>

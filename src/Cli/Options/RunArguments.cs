@@ -44,7 +44,7 @@ internal sealed class RunArguments
     {
         _ = _model.Engine(result);
         _ = _drafter.Options(result);
-        return _ends.Read(result) with { Sampling = _sampling.Read(result), Tree = _drafter.Tree(result) };
+        return _ends.Read(result) with { Sampling = _sampling.Read(result), Tree = _drafter.Tree(result), Lookup = _drafter.Lookup(result) };
     }
 
     /// <summary>Opens the target.</summary>

@@ -6,6 +6,9 @@ namespace LowLevelSpec.Cli.Options;
 /// <summary>Token ids on a command line: "1,2,3".</summary>
 internal static class TokenIds
 {
+    /// <summary>A list of ids of the largest vocabulary is far smaller.</summary>
+    private const int MaxBytes = 16 << 20;
+
     /// <summary>Reads them; whether they are in the vocabulary is for the engine to say.</summary>
     /// <exception cref="InputException">None, or something that is no token id.</exception>
     public static int[] Parse(string option, string text)
@@ -26,5 +29,24 @@ internal static class TokenIds
         }
 
         return ids;
+    }
+
+    /// <summary>Reads a file of ids, separated by commas, blanks or line ends, as a JSON array or bare.</summary>
+    /// <exception cref="InputException">It can't be read, or holds something else.</exception>
+    public static int[] ReadFile(string option, string path)
+    {
+        try
+        {
+            if (new FileInfo(path) is { Exists: true, Length: > MaxBytes })
+            {
+                throw new InputException($"{option} {path}: is longer than {MaxBytes >> 20} MiB, expected a file of token ids");
+            }
+
+            return Parse($"{option} {path}", string.Join(',', File.ReadAllText(path).Split([',', ' ', '\t', '\r', '\n', '[', ']'], StringSplitOptions.RemoveEmptyEntries)));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InputException($"{option} {path}: can't be read: {FileProblem.Reason(e)}; give a file of token ids", e);
+        }
     }
 }

@@ -71,7 +71,9 @@ internal sealed class Generation : IDisposable
         (_backend, _target, _plan) = (backend, target, plan);
         _logitsOnDemand = logitsOnDemand ?? backend.PrefersLogitsOnDemand;
         GenerationRequest request = plan.Request;
-        TreeSettings tree = request.Tree ?? new TreeSettings(2, 1, 1);
+
+        // A backend that runs whole cycles by itself asks nobody between levels, so its trees are of one shape.
+        TreeSettings tree = request.Tree is null ? new TreeSettings(2, 1, 1) : request.Tree.Adapts && backend is ICycleBackend ? TreeSettings.Default : request.Tree;
         _drafts = request.Tree is not null && plan.Drafter is not NoDrafter;
         _draftDepth = tree.Depth;
         int slack = DraftSlack.Rows(_drafts ? tree : null), capacity = plan.MaxTokens + slack;
@@ -94,7 +96,7 @@ internal sealed class Generation : IDisposable
             // The largest piece first: where a context is more than the machine holds, it refuses before anything else is built.
             _cache = target.CreateCache(capacity);
             target.Rope.Covering(capacity + 1);
-            _sequence = new SequenceState(tokens, _cache);
+            _sequence = new SequenceState(tokens, _cache) { Count = plan.Prompt.Length };
             int treeRows = _drafts ? tree.TotalTokens + 1 : 1;
             _pass = new TargetPass(backend, target, Math.Max(ChunkRows, treeRows), _logitsOnDemand ? 1 : treeRows);
             _batch = new PassBatch(_pass.MaxRows, treeRows * Math.Min(tree.Depth, DraftTree.MaxNodes));
@@ -106,8 +108,9 @@ internal sealed class Generation : IDisposable
                 Tree = tree,
                 MaxTokens = plan.MaxTokens,
                 ChunkRows = ChunkRows,
+                Lookup = request.Lookup,
             };
-            _session = (_drafts ? plan.Drafter : new NoDrafter()).CreateSession(context);
+            _session = _drafts ? plan.Drafter.Begin(context) : new NoDrafter().CreateSession(context);
 
             // A greedy choice is a comparison of logits wherever it is made; other choices are made by the host alone.
             if (backend is ICycleBackend cycles && logitsOnDemand is null && _sampler.IsPlainArgMax && (!_drafts || _session.CanRecord))
@@ -164,7 +167,6 @@ internal sealed class Generation : IDisposable
     {
         long start = Stopwatch.GetTimestamp();
         int length = _plan.Prompt.Length;
-        _sequence.Count = length;
         for (int first = 0; first < length; first += ChunkRows)
         {
             cancellation.ThrowIfCancellationRequested();

@@ -20,7 +20,10 @@ public sealed record GenerationRequest
     public Drafter? Drafter { get; init; }
 
     /// <summary>Draft tree; null = no drafting.</summary>
-    public TreeSettings? Tree { get; init; } = TreeSettings.Default;
+    public TreeSettings? Tree { get; init; } = TreeSettings.Auto;
+
+    /// <summary>Whether prompt lookup joins the drafter where the tree is <see cref="TreeSettings.Auto"/>; without a drafter nothing is drafted.</summary>
+    public LookupMode Lookup { get; init; }
 
     /// <summary>Most new tokens, at least 1.</summary>
     public int MaxNewTokens { get; init; } = 256;

@@ -1,3 +1,4 @@
+using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Models;
 
@@ -64,6 +65,16 @@ internal static class RequestChecks
 
         request.Sampling.Validate();
         request.Tree?.Validate();
+        if (!Enum.IsDefined(request.Lookup))
+        {
+            throw new InputException($"lookup: found {request.Lookup}, expected Auto, On or Off");
+        }
+
+        if (request is { Lookup: LookupMode.On, Tree.Adapts: false })
+        {
+            throw new InputException("lookup On joins trees that adapt only: take the tree Auto, or leave lookup at Auto");
+        }
+
         foreach (int token in request.StopTokens)
         {
             CheckToken(token, model.Config, "stop token");

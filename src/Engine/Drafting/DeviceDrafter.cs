@@ -36,7 +36,7 @@ internal sealed class DeviceDrafter : Drafter
         try
         {
             LlamaModel ends = new(device, tensors, endsOnly: true);
-            drafting = Drafters.OpenCheckpoint(device, ends, path, options);
+            drafting = Drafters.OpenCheckpoint(device, ends, tensors, path, options);
             if (drafting is not MoaDrafter moa)
             {
                 return new DeviceDrafter(device, ends, null, drafting) { MaxPosition = drafting.MaxPosition };

@@ -1,4 +1,5 @@
 using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Drafting.Adaptive;
 using LowLevelSpec.Engine.Target;
 
 namespace LowLevelSpec.Engine.Drafting;
@@ -78,6 +79,12 @@ internal abstract class DraftSession : IDisposable
     {
     }
 
+    /// <summary>Whether every verified row must be shown to <see cref="Observe"/>; others catch up from the caches when they draft next.</summary>
+    public virtual bool NeedsEveryRow => false;
+
+    /// <summary>Verified tokens it has not taken in, where it can catch up.</summary>
+    public virtual int Behind => 0;
+
     /// <summary>Called with the name and value of each stage, for golden checks.</summary>
     public Action<string, Matrix>? Trace { get; set; }
 
@@ -97,6 +104,9 @@ internal sealed record DraftContext
     public required SequenceState Sequence { get; init; }
 
     public required TreeSettings Tree { get; init; }
+
+    /// <summary>How prompt lookup joins a drafter's tree where the tree adapts.</summary>
+    public LookupMode Lookup { get; init; }
 
     /// <summary>Most tokens the sequence will ever hold.</summary>
     public required int MaxTokens { get; init; }
@@ -123,10 +133,12 @@ internal abstract class LevelDraftSession : DraftSession
     private readonly float[] _nextLogProbability = new float[1];
     private int _pathLength;
 
-    protected LevelDraftSession(DraftContext context)
+    /// <param name="context">The generation.</param>
+    /// <param name="head">The LM head over a trimmed vocabulary; null = the whole one.</param>
+    protected LevelDraftSession(DraftContext context, DraftHead? head)
     {
-        Context = context;
-        Grower = new TreeGrower(context.Backend, context.Tree, context.Target.HeadRows, context.Target.HeadTokens);
+        (Context, TrimmedHead) = (context, head);
+        Grower = new TreeGrower(context.Backend, context.Tree, ScoredTokens, ColumnTokens);
         Activations = new Activations(context.Backend);
         _previousPath = new int[Grower.Breadth * Grower.Depth];
         _path = new int[Grower.Breadth * Grower.Depth];
@@ -136,6 +148,15 @@ internal abstract class LevelDraftSession : DraftSession
     public TreeGrower Grower { get; }
 
     protected DraftContext Context { get; }
+
+    /// <summary>The LM head over a trimmed vocabulary; null = the whole one.</summary>
+    protected DraftHead? TrimmedHead { get; }
+
+    /// <summary>Columns of the drafter's logits.</summary>
+    protected int ScoredTokens => TrimmedHead?.Tokens.Length ?? Context.Target.HeadRows;
+
+    /// <summary>Token of each column of the drafter's logits; null = its own number.</summary>
+    private int[]? ColumnTokens => TrimmedHead?.Tokens ?? Context.Target.HeadTokens;
 
     protected Activations Activations { get; }
 
@@ -173,7 +194,7 @@ internal abstract class LevelDraftSession : DraftSession
         Backend.TopLogProbabilities(FirstStep(), 1, _nextToken, _nextLogProbability);
         AfterNext();
         logProbability = _nextLogProbability[0];
-        return new TokenId(Context.Target.HeadTokens is { } tokens ? tokens[_nextToken[0]] : _nextToken[0]);
+        return new TokenId(ColumnTokens is { } tokens ? tokens[_nextToken[0]] : _nextToken[0]);
     }
 
     /// <summary>Prepares for the token after the one <see cref="Next"/> proposes.</summary>
@@ -218,14 +239,42 @@ internal abstract class LevelDraftSession : DraftSession
         }
     }
 
+    /// <summary>Scores as many levels, each as wide, as <paramref name="policy"/> asks for; the grower holds what was scored.</summary>
+    public void Draft(ILevelPolicy policy)
+    {
+        Grower.Start(new TokenId(Sequence.Tokens[Sequence.Count - 1]), FirstStep());
+        _pathLength = 0;
+        for (int level = 1; level < Grower.Depth - 1 && policy.Widen(level, Grower) is > 0 and int width; level++)
+        {
+            Grower.Narrow(width);
+            ExtendPaths(level);
+            Grower.Grow(NextStep(level));
+        }
+
+        AfterDraft();
+    }
+
     /// <summary>Feeds what the drafter has not seen up to and including the root; logits [1, V] of the root.</summary>
     protected abstract Matrix FirstStep();
 
-    /// <summary>Feeds the frontier, whose nodes have depth <paramref name="level"/>; logits [breadth, V].</summary>
+    /// <summary>Feeds the best of the frontier, whose nodes have depth <paramref name="level"/>; logits [width, V].</summary>
     protected abstract Matrix NextStep(int level);
 
     /// <summary>Crops caches to what stays valid.</summary>
     protected abstract void AfterDraft();
+
+    /// <summary>Logits [n, scored tokens] from normed hidden states [n, E] by <paramref name="model"/>'s LM head, or the trimmed part of it.</summary>
+    protected void Head(LlamaModel model, Matrix hidden, Matrix logits)
+    {
+        if (TrimmedHead is null)
+        {
+            model.Head(hidden, logits);
+        }
+        else
+        {
+            Backend.MatMul(TrimmedHead.Weight, hidden, logits);
+        }
+    }
 
     /// <summary>Slot of frontier node i at a level, counted from the first drafted node: (level-1)*breadth + i.</summary>
     protected int Slot(int level, int i) => ((level - 1) * Grower.Breadth) + i;
@@ -243,7 +292,7 @@ internal abstract class LevelDraftSession : DraftSession
     {
         int stride = Grower.Depth;
         _path.CopyTo(_previousPath.AsSpan());
-        for (int i = 0; i < Grower.Breadth; i++)
+        for (int i = 0; i < Grower.Width; i++)
         {
             if (level > 1)
             {

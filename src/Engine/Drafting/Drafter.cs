@@ -1,3 +1,4 @@
+using LowLevelSpec.Engine.Drafting.Adaptive;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Drafting;
@@ -13,6 +14,9 @@ public sealed record DrafterOptions
     /// come from it); true gives each node exactly its ancestors, as EAGLE's own authors do. The text is the same either way.
     /// </summary>
     public bool AlignedEagleMask { get; init; }
+
+    /// <summary>Token ids that the drafter's LM head scores, distinct; null = the checkpoint's own table or else all; empty = all.</summary>
+    public IReadOnlyList<int>? DraftVocabulary { get; init; }
 
     /// <summary>Position from which the drafter stops proposing (its trained length); 0 = the config's, else the target's context.</summary>
     public int MaxPosition { get; init; }
@@ -31,12 +35,14 @@ public sealed record DrafterOptions
 public abstract class Drafter : IDisposable
 {
     private readonly SharedLifetime _lifetime;
+    private readonly Lock _costing = new();
 
     /// <summary>Creates the drafter.</summary>
     private protected Drafter() => _lifetime = new SharedLifetime(() =>
     {
         Weights?.Dispose();
         Release();
+        Head?.Dispose();
     });
 
     /// <summary>"moa", "moa-tli1", "eagle", "independent", "lookup", "none".</summary>
@@ -48,6 +54,12 @@ public abstract class Drafter : IDisposable
     /// <summary>Position from which it stops proposing; the text goes on without it.</summary>
     public int MaxPosition { get; internal set; } = int.MaxValue;
 
+    /// <summary>Tokens that its LM head scores, of the target's vocabulary; null = all, or no LM head.</summary>
+    public int? DraftVocabularySize => Head?.Tokens.Length;
+
+    /// <summary>The LM head over a trimmed vocabulary; null = the whole one.</summary>
+    internal DraftHead? Head { get; set; }
+
     /// <summary>The target it was opened for.</summary>
     internal LanguageModel? Owner { get; set; }
 
@@ -56,7 +68,68 @@ public abstract class Drafter : IDisposable
     /// <summary>Frees its weights where they are copies in a device's memory.</summary>
     internal IDisposable? Weights { get; set; }
 
+    /// <summary>What tells it from other drafters for the same target: its files and how it was opened.</summary>
+    internal string Identity { get; set; } = "";
+
+    /// <summary>What generations learn from each other; see <see cref="AdaptiveSession"/>.</summary>
+    internal SpeculationRecord Record { get; } = new();
+
+    /// <summary>What steps cost with it; measured when a tree first adapts.</summary>
+    internal StepCosts? Costs { get; set; }
+
     internal abstract DraftSession CreateSession(DraftContext context);
+
+    /// <summary>A session that drafts trees as the context's settings say: fixed ones, or whatever pays.</summary>
+    internal DraftSession Begin(DraftContext context)
+    {
+        if (!context.Tree.Adapts)
+        {
+            return CreateSession(context);
+        }
+
+        DraftSession? inner = this is PromptLookupDrafter ? null : CreateSession(context);
+        if (inner is not (null or LevelDraftSession))
+        {
+            // A drafter on a device of its own costs the target's processor nothing that could be saved.
+            inner.Dispose();
+            return CreateSession(context with { Tree = TreeSettings.Default });
+        }
+
+        try
+        {
+            return new AdaptiveSession(inner as LevelDraftSession, CostsHere(context), Record, context);
+        }
+        catch
+        {
+            inner?.Dispose();
+            throw;
+        }
+    }
+
+    private StepCosts CostsHere(DraftContext context)
+    {
+        lock (_costing)
+        {
+            if (Costs is null)
+            {
+                string? folder = Owner?.CacheFolder;
+                string key = CostCache.Key(Owner?.Facts ?? [], [Kind, Identity]);
+                Costs = CostCache.Read(folder, key);
+                if (Costs is null)
+                {
+                    TimeSpan used = Environment.CpuUsage.TotalTime;
+                    long start = System.Diagnostics.Stopwatch.GetTimestamp();
+                    Costs = CostProbe.Measure(context.Backend, context.Target, this);
+                    if (CostProbe.WasQuiet(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, (Environment.CpuUsage.TotalTime - used).TotalSeconds))
+                    {
+                        CostCache.Write(folder, key, Costs);
+                    }
+                }
+            }
+
+            return Costs;
+        }
+    }
 
     /// <summary>Closes the files once no generation uses them; called twice it does nothing.</summary>
     public void Dispose()
@@ -107,14 +180,20 @@ internal static class Drafters
             throw new InputException($"drafter option MaxPosition: found {options.MaxPosition}, expected 0 or a position");
         }
 
+        if (options.DraftVocabulary is { Count: > 0 } && pathOrKind is ("none" or "lookup"))
+        {
+            throw new InputException($"drafter '{pathOrKind}' has no LM head to trim: leave the draft vocabulary out");
+        }
+
         Drafter drafter = pathOrKind switch
         {
             "none" => new NoDrafter(),
             "lookup" => new PromptLookupDrafter(),
             _ when Backends.Ilgpu.IlgpuDevices.Open(options.Device) is { } device => DeviceDrafter.Open(backend, target, tensors, device, pathOrKind, options),
-            _ => OpenCheckpoint(backend, target, pathOrKind, options),
+            _ => OpenCheckpoint(backend, target, tensors, pathOrKind, options),
         };
         drafter.Owner = owner;
+        drafter.Identity = $"{CostCache.FileFact(pathOrKind)} {options with { DraftVocabulary = null }} {drafter.DraftVocabularySize}";
         if (options.MaxPosition > 0)
         {
             drafter.MaxPosition = options.MaxPosition;
@@ -123,7 +202,7 @@ internal static class Drafters
         return drafter;
     }
 
-    internal static Drafter OpenCheckpoint(Backends.IBackend backend, Target.LlamaModel target, string path, DrafterOptions options)
+    internal static Drafter OpenCheckpoint(Backends.IBackend backend, Target.LlamaModel target, LlamaTensors tensors, string path, DrafterOptions options)
     {
         DrafterFile file = DrafterFile.Open(path, target.Config);
         try
@@ -134,11 +213,18 @@ internal static class Drafters
             }
 
             Drafter? made = null;
-            IDisposable? weights = backend.CollectWeights(() => made = file.Kind switch
+            IDisposable? weights = backend.CollectWeights(() =>
             {
-                DrafterKind.Moa => new MoaDrafter(backend, file, target, file.Moa!.TargetLayerInference ?? options.TargetLayerInference ?? 0),
-                DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config, options.AlignedEagleMask),
-                _ => new IndependentDrafter(backend, file),
+                made = file.Kind switch
+                {
+                    DrafterKind.Moa => new MoaDrafter(backend, file, target, file.Moa!.TargetLayerInference ?? options.TargetLayerInference ?? 0),
+                    DrafterKind.Eagle => new EagleDrafter(backend, file, target.Config, options.AlignedEagleMask),
+                    _ => new IndependentDrafter(backend, file),
+                };
+                if ((options.DraftVocabulary ?? file.TrimmedVocabulary) is { Count: > 0 } tokens)
+                {
+                    made.Head = new DraftHead(backend, file.Independent?.LmHead ?? tensors.LmHead, tokens);
+                }
             });
             Drafter drafter = made!;
             drafter.Weights = weights;

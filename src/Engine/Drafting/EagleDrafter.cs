@@ -60,7 +60,7 @@ internal sealed class EagleSession : LevelDraftSession
     private int _realRows;
     private bool _pendingIsOwn;
 
-    public EagleSession(EagleDrafter drafter, DraftContext context) : base(context)
+    public EagleSession(EagleDrafter drafter, DraftContext context) : base(context, drafter.Head)
     {
         _drafter = drafter;
         LlamaConfig target = context.Target.Config;
@@ -75,7 +75,7 @@ internal sealed class EagleSession : LevelDraftSession
         _features = Activations.Allocate(b, target.HiddenSize, "EAGLE features");
         _pending = Activations.Allocate(rows, target.HiddenSize, "EAGLE pending features");
         _lastReal = Activations.Allocate(1, target.HiddenSize, "EAGLE last feature");
-        _logits = Activations.Allocate(b, context.Target.HeadRows, "EAGLE logits");
+        _logits = Activations.Allocate(b, ScoredTokens, "EAGLE logits");
         _scratch = drafter.Layer.CreateScratch(Activations, rows, "EAGLE layer");
         _ancestors = new int[Grower.Depth + 1];
     }
@@ -83,6 +83,12 @@ internal sealed class EagleSession : LevelDraftSession
     /// <summary>Keeps the verified rows' features until the token after each is known; in prefill all but the last are fed at once.</summary>
     public override void Observe(in VerifiedRows rows)
     {
+        if (_pendingCount + rows.Count > _pending.Rows)
+        {
+            // Nothing has been drafted for long; the tokens after all of these are known by now.
+            FeedPending(_pendingCount);
+        }
+
         Backend.CopyRows(rows.Hidden, rows.HiddenRows, _pending.Slice(_pendingCount, rows.Count));
         _pendingCount += rows.Count;
         if (rows.IsPrefill)
@@ -120,6 +126,9 @@ internal sealed class EagleSession : LevelDraftSession
         }
     }
 
+    /// <inheritdoc/>
+    public override bool NeedsEveryRow => true;
+
     protected override Matrix FirstStep()
     {
         int last = _pendingCount - 1;
@@ -133,7 +142,7 @@ internal sealed class EagleSession : LevelDraftSession
         }
 
         Backend.CopyRows(_x, [last], _features.Slice(0, 1));
-        return Head(1);
+        return Score(1);
     }
 
     /// <summary>Away from the target its own output stands for the feature of the token it goes on to.</summary>
@@ -151,7 +160,7 @@ internal sealed class EagleSession : LevelDraftSession
 
     protected override Matrix NextStep(int level)
     {
-        int b = Grower.Breadth, verified = Root;
+        int b = Grower.Width, verified = Root;
         _batch.Clear();
         for (int i = 0; i < b; i++)
         {
@@ -162,7 +171,7 @@ internal sealed class EagleSession : LevelDraftSession
         Backend.CopyRows(_features, Grower.FrontierParents[..b], FeaturePart(b));
         RunLayer(b);
         Backend.CopyRows(_x, Identity(b), _features.Slice(0, b));
-        return Head(b);
+        return Score(b);
     }
 
     protected override void AfterDraft() => _cache.Length = Root;
@@ -251,10 +260,10 @@ internal sealed class EagleSession : LevelDraftSession
         return _ancestors.AsSpan(0, count);
     }
 
-    private Matrix Head(int count)
+    private Matrix Score(int count)
     {
         Matrix logits = _logits.Slice(0, count);
-        Context.Target.Head(_features.Slice(0, count), logits);
+        Head(Context.Target, _features.Slice(0, count), logits);
         Trace?.Invoke("logits", logits);
         return logits;
     }

@@ -19,7 +19,7 @@ internal sealed class IndependentDrafter : Drafter
 
     public LlamaModel Model { get; }
 
-    internal override DraftSession CreateSession(DraftContext context) => new IndependentSession(Model, context);
+    internal override DraftSession CreateSession(DraftContext context) => new IndependentSession(Model, Head, context);
 
     private protected override void Release() => _file.Dispose();
 }
@@ -31,15 +31,17 @@ internal sealed class IndependentSession : LevelDraftSession
     private readonly KvCache _cache;
     private readonly TargetPass _pass;
     private readonly PassBatch _batch;
+    private readonly Matrix _logits;
     private readonly int[] _ancestors;
 
-    public IndependentSession(LlamaModel model, DraftContext context) : base(context)
+    public IndependentSession(LlamaModel model, DraftHead? head, DraftContext context) : base(context, head)
     {
         _model = model;
         int capacity = context.MaxTokens + DraftSlack.Rows(context.Tree), rows = Math.Max(context.ChunkRows, Grower.Breadth);
         model.Rope.Covering(capacity + 1);
         _cache = model.CreateCache(capacity);
-        _pass = new TargetPass(Backend, model, rows, Grower.Breadth);
+        _pass = new TargetPass(Backend, model, rows, 1);
+        _logits = Activations.Allocate(Grower.Breadth, ScoredTokens, "independent drafter logits");
         _batch = new PassBatch(rows, Grower.Breadth * (Grower.Depth + 1));
         _ancestors = new int[Grower.Depth + 1];
     }
@@ -52,17 +54,20 @@ internal sealed class IndependentSession : LevelDraftSession
         }
     }
 
+    /// <inheritdoc/>
+    public override int Behind => Math.Max(0, Verified - _cache.Length);
+
     protected override Matrix FirstStep()
     {
         Feed(Root + 1);
-        return _pass.Logits(_batch.Count - 1, 1);
+        return Score(_batch.Count - 1, 1);
     }
 
     protected override Matrix NextStep(int level)
     {
         int root = Root;
         _batch.Clear();
-        for (int i = 0; i < Grower.Breadth; i++)
+        for (int i = 0; i < Grower.Width; i++)
         {
             ReadOnlySpan<int> path = Path(i);
             for (int j = 0; j < path.Length; j++)
@@ -74,7 +79,14 @@ internal sealed class IndependentSession : LevelDraftSession
         }
 
         _pass.Forward(_batch);
-        return _pass.Logits(0, _batch.Count);
+        return Score(0, _batch.Count);
+    }
+
+    private Matrix Score(int first, int count)
+    {
+        Matrix logits = _logits.Slice(0, count);
+        Head(_model, _pass.Hidden.Slice(first, count), logits);
+        return logits;
     }
 
     protected override void AfterDraft() => _cache.Length = Root + 1;

@@ -19,7 +19,7 @@ internal sealed class MoaSession : LevelDraftSession
     private readonly LayerScratch? _tliScratch;
     private readonly int[] _ancestors;
 
-    public MoaSession(MoaDrafter drafter, DraftContext context) : base(context)
+    public MoaSession(MoaDrafter drafter, DraftContext context) : base(context, drafter.Head)
     {
         _drafter = drafter;
         LlamaConfig target = context.Target.Config;
@@ -36,7 +36,7 @@ internal sealed class MoaSession : LevelDraftSession
         _x = Activations.Allocate(rows, target.HiddenSize, "drafter residual stream");
         _last = Activations.Allocate(Grower.Breadth, target.HiddenSize, "drafter output");
         _normed = Activations.Allocate(Grower.Breadth, target.HiddenSize, "drafter output, normed");
-        _logits = Activations.Allocate(Grower.Breadth, context.Target.HeadRows, "drafter logits");
+        _logits = Activations.Allocate(Grower.Breadth, ScoredTokens, "drafter logits");
         _saScratch = drafter.SelfAttention.CreateScratch(Activations, rows, "self-attention");
         _caScratch = drafter.CrossAttention.CreateScratch(Activations, Grower.Breadth, "cross-attention");
         _ancestors = new int[Grower.Depth + 1];
@@ -70,13 +70,15 @@ internal sealed class MoaSession : LevelDraftSession
     /// <summary>LSA, Ekv2E and CA's keys and values for the verified rows; in prefill also SA over the prompt so far.</summary>
     public override void Observe(in VerifiedRows rows)
     {
-        _mixer!.Trace = Trace;
-        _mixer.Mix(Sequence.Cache, CrossCache, Sequence.Tokens, rows.First, rows.Count);
+        MixUpTo(rows.First + rows.Count);
         if (rows.IsPrefill)
         {
             FeedSelfAttention(rows.First + rows.Count);
         }
     }
+
+    /// <inheritdoc/>
+    public override int Behind => Verified - CrossCache.Length;
 
     public override void Receive(int first, int count, ReadOnlySpan<float> state)
     {
@@ -112,13 +114,24 @@ internal sealed class MoaSession : LevelDraftSession
         SelfCache.Length = Math.Min(SelfCache.Length, Math.Max(0, count - 1));
     }
 
-    public override bool CanRecord => _mixer is not null;
+    public override bool CanRecord => _mixer is not null && TrimmedHead is null;
 
     public override int OwnRows => SelfCache.Length;
 
     public override void RecordObserve(ICyclePlan plan) => _mixer!.Record(plan, Sequence.Cache, CrossCache, Grower.Depth);
 
     public override void Follow(int verified) => CrossCache.Length = verified;
+
+    /// <summary>Takes in the verified tokens before <paramref name="end"/> that are not in yet: they lie in the target's cache.</summary>
+    private void MixUpTo(int end)
+    {
+        int first = CrossCache.Length;
+        if (first < end)
+        {
+            _mixer!.Trace = Trace;
+            _mixer.Mix(Sequence.Cache, CrossCache, Sequence.Tokens, first, end - first);
+        }
+    }
 
     /// <summary>Runs SA causally over the tokens it has not cached, up to position end-1; returns its rows of the last pass.</summary>
     private Matrix FeedSelfAttention(int end)
@@ -159,6 +172,11 @@ internal sealed class MoaSession : LevelDraftSession
     protected override Matrix FirstStep()
     {
         int root = Root;
+        if (_mixer is not null && Plan is null)
+        {
+            MixUpTo(Verified);
+        }
+
         Matrix x = FeedSelfAttention(root + 1), last = _last.Slice(0, 1);
         if (Plan is not null)
         {
@@ -185,7 +203,7 @@ internal sealed class MoaSession : LevelDraftSession
     protected override Matrix NextStep(int level)
     {
         FillFrontier(level);
-        Matrix x = RunSelfAttention(_last.Slice(0, Grower.Breadth));
+        Matrix x = RunSelfAttention(_last.Slice(0, Grower.Width));
         FillQueries(level);
         TraceRows?.Invoke("ca", _batch);
         _drafter.CrossAttention.CrossAttend(_batch, x, _caScratch);
@@ -292,7 +310,7 @@ internal sealed class MoaSession : LevelDraftSession
             Context.Target.FinalNorm(x, hidden);
         }
 
-        Context.Target.Head(hidden, logits);
+        Head(Context.Target, hidden, logits);
         Trace?.Invoke("logits", logits);
         return logits;
     }

@@ -33,6 +33,7 @@ internal sealed class TreeGrower
         _columnTokens = columnTokens;
         Depth = settings.Depth;
         Breadth = Math.Min(settings.Breadth, vocabularySize);
+        Width = Breadth;
         _total = settings.TotalTokens;
         int b = Breadth, scored = b + (Math.Max(0, Depth - 2) * b * b);
         _topTokens = new int[b * b];
@@ -55,6 +56,9 @@ internal sealed class TreeGrower
 
     /// <summary>Nodes per level.</summary>
     public int Breadth { get; }
+
+    /// <summary>Frontier nodes whose children the next <see cref="Grow"/> scores, best first: all of them unless narrowed.</summary>
+    public int Width { get; private set; }
 
     /// <summary>Tokens of the current frontier.</summary>
     public ReadOnlySpan<int> FrontierTokens => _frontierTokens;
@@ -98,14 +102,22 @@ internal sealed class TreeGrower
         CopyFrontier();
     }
 
-    /// <summary>Scores the frontier's children from its logits [breadth, V] and chooses the next frontier.</summary>
+    /// <summary>Leaves all but the best <paramref name="width"/> (1..breadth) frontier nodes without children.</summary>
+    public void Narrow(int width)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(width, Breadth);
+        Width = width;
+    }
+
+    /// <summary>Scores the frontier's children from its logits [width, V] and chooses the next frontier.</summary>
     public void Grow(Matrix logits)
     {
-        int b = Breadth;
+        int b = Breadth, width = Width;
         _levelStart = _scoredCount;
-        _backend.TopLogProbabilities(logits, b, _topTokens, _topLogProbabilities);
-        NameTokens(_topTokens.Length);
-        for (int i = 0; i < b; i++)
+        _backend.TopLogProbabilities(logits, b, _topTokens.AsSpan(0, width * b), _topLogProbabilities.AsSpan(0, width * b));
+        NameTokens(width * b);
+        for (int i = 0; i < width; i++)
         {
             for (int j = 0; j < b; j++)
             {
@@ -155,6 +167,7 @@ internal sealed class TreeGrower
 
     private void CopyFrontier()
     {
+        Width = Breadth;
         for (int i = 0; i < Breadth; i++)
         {
             _frontierTokens[i] = _scoredTokens[_frontierScored[i]];

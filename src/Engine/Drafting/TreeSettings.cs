@@ -8,10 +8,19 @@ namespace LowLevelSpec.Engine.Drafting;
 /// <param name="TotalTokens">Drafted tokens verified per pass, the root not counted. 1..63.</param>
 public sealed record TreeSettings(int Depth, int Breadth, int TotalTokens)
 {
+    /// <summary>
+    /// Each step chooses: by measured costs and the drafter's own probabilities, within depth 12, breadth 8 and 63 tokens, and no tree at all where
+    /// none pays.
+    /// </summary>
+    public static TreeSettings Auto { get; } = new(12, 8, 63) { Adapts = true };
+
+    /// <summary>Whether the three numbers are limits within which each step chooses, and not what each step drafts.</summary>
+    public bool Adapts { get; init; }
+
     /// <summary>Depth 5, breadth 4, 24 tokens.</summary>
     public static TreeSettings Default { get; } = new(5, 4, 24);
 
-    /// <summary>Parses "depth,breadth,total" or "off" (null).</summary>
+    /// <summary>Parses "auto", "depth,breadth,total" or "off" (null).</summary>
     /// <exception cref="InputException">Anything else, or a number out of range.</exception>
     public static TreeSettings? Parse(string text)
     {
@@ -21,10 +30,15 @@ public sealed record TreeSettings(int Depth, int Breadth, int TotalTokens)
             return null;
         }
 
+        if (text.Equals("auto", StringComparison.OrdinalIgnoreCase))
+        {
+            return Auto;
+        }
+
         string[] parts = text.Split(',', StringSplitOptions.TrimEntries);
         if (parts.Length != 3 || !int.TryParse(parts[0], out int depth) || !int.TryParse(parts[1], out int breadth) || !int.TryParse(parts[2], out int total))
         {
-            throw new InputException($"--tree: found '{text}', expected depth,breadth,total (e.g. 5,4,24) or off");
+            throw new InputException($"--tree: found '{text}', expected auto, depth,breadth,total (e.g. 5,4,24) or off");
         }
 
         TreeSettings settings = new(depth, breadth, total);

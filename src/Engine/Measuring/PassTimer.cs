@@ -11,9 +11,10 @@ namespace LowLevelSpec.Engine.Measuring;
 /// </summary>
 public sealed class PassTimer : IDisposable
 {
-    private const int ChunkRows = 128;
+    internal const int ChunkRows = 128;
 
-    private readonly LanguageModel _model;
+    private readonly IBackend _backend;
+    private readonly LlamaModel _target;
     private readonly KvCache _cache;
     private readonly TargetPass _pass;
     private readonly PassBatch _batch;
@@ -26,22 +27,19 @@ public sealed class PassTimer : IDisposable
     /// <param name="maxRows">Most rows of a timed pass.</param>
     /// <exception cref="InputException">Context and rows exceed the model's context length, or there is not enough memory.</exception>
     public PassTimer(LanguageModel model, int context, int maxRows)
+        : this(Checked(model, context, maxRows).Backend, model.Target, context, maxRows)
     {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(context);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxRows);
-        if (context > model.ContextLength - maxRows)
-        {
-            throw new InputException($"passes over {maxRows} rows behind {context} tokens need a context of {context + maxRows}, the model has {model.ContextLength}: ask for fewer");
-        }
+    }
 
-        (_model, _context, _maxRows) = (model, context, maxRows);
+    internal PassTimer(IBackend backend, LlamaModel target, int context, int maxRows)
+    {
+        (_backend, _target, _context, _maxRows) = (backend, target, context, maxRows);
         _ancestors = [.. Enumerable.Range(context, maxRows)];
         try
         {
-            _cache = model.Target.CreateCache(context + maxRows);
-            model.Target.Rope.Covering(context + maxRows);
-            _pass = new TargetPass(model.Backend, model.Target, Math.Max(ChunkRows, maxRows), 1);
+            _cache = target.CreateCache(context + maxRows);
+            target.Rope.Covering(context + maxRows);
+            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, maxRows), 1);
         }
         catch (OutOfMemoryException e)
         {
@@ -52,6 +50,12 @@ public sealed class PassTimer : IDisposable
         _batch = new PassBatch(_pass.MaxRows, maxRows * (maxRows + 1) / 2);
         Fill();
     }
+
+    /// <summary>The cache behind which passes run; its rows after the context are free.</summary>
+    internal KvCache Cache => _cache;
+
+    /// <summary>Hidden states of the last pass.</summary>
+    internal Matrix Hidden => _pass.Hidden;
 
     /// <summary>Seconds of one pass over <paramref name="rows"/> rows.</summary>
     public double Measure(int rows)
@@ -67,7 +71,7 @@ public sealed class PassTimer : IDisposable
         }
 
         _pass.Forward(_batch);
-        _model.Backend.ArgMax(_pass.Logits(rows - 1, 1), _argMax);
+        _backend.ArgMax(_pass.Logits(rows - 1, 1), _argMax);
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
@@ -75,7 +79,7 @@ public sealed class PassTimer : IDisposable
     public double MeasureLogits()
     {
         long start = Stopwatch.GetTimestamp();
-        _model.Backend.ArgMax(_pass.Logits(0, 1), _argMax);
+        _backend.ArgMax(_pass.Logits(0, 1), _argMax);
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
@@ -86,8 +90,18 @@ public sealed class PassTimer : IDisposable
         _cache.Dispose();
     }
 
+    private static LanguageModel Checked(LanguageModel model, int context, int maxRows)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(context);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxRows);
+        return context <= model.ContextLength - maxRows
+            ? model
+            : throw new InputException($"passes over {maxRows} rows behind {context} tokens need a context of {context + maxRows}, the model has {model.ContextLength}: ask for fewer");
+    }
+
     /// <summary>Scattered over the vocabulary, as a text's tokens are.</summary>
-    private TokenId Token(int at) => new((int)((uint)at * 2654435761u % (uint)_model.Config.VocabularySize));
+    internal TokenId Token(int at) => new((int)((uint)at * 2654435761u % (uint)_target.Config.VocabularySize));
 
     private void Fill()
     {

@@ -41,6 +41,9 @@ public sealed class DrafterFile : IDisposable
     /// <summary>An independent Llama's weights.</summary>
     public LlamaTensors? Independent { get; private init; }
 
+    /// <summary>Token ids of a trimmed draft vocabulary, see <see cref="DraftVocabulary"/>; null where the drafter scores all of the target's.</summary>
+    public IReadOnlyList<int>? TrimmedVocabulary { get; private set; }
+
     /// <summary>Longest sequence it was trained on (<c>max_position_embeddings</c> of a <c>moa_spec</c> config or of an independent model), null where the config does not say.</summary>
     public int? TrainedLength { get; private init; }
 
@@ -69,12 +72,15 @@ public sealed class DrafterFile : IDisposable
         WeightSet weights = WeightSet.Open(ModelLocation.Find(path));
         try
         {
-            return KindOf(weights) switch
+            int[]? trimmed = DraftVocabulary.Read(weights, target);
+            DrafterFile file = KindOf(weights) switch
             {
                 DrafterKind.Moa => OpenMoa(weights, JsonConfig.Read(weights.Location.Config), target),
                 DrafterKind.Eagle => OpenEagle(weights, JsonConfig.Read(weights.Location.Config), target),
                 _ => OpenIndependent(weights, target),
             };
+            file.TrimmedVocabulary = trimmed;
+            return file;
         }
         catch
         {

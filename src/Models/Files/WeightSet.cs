@@ -103,6 +103,21 @@ internal sealed class WeightSet : IDisposable
         return view;
     }
 
+    /// <summary>Takes a list of ids: a tensor of one dimension and type I64.</summary>
+    public TensorView TakeIds(string name)
+    {
+        TensorInfo info = _infos[name];
+        if (info.Shape.Count != 1)
+        {
+            throw WrongShape(info, "one dimension");
+        }
+
+        _done.Add(name);
+        return _views.TryGetValue(name, out TensorView? view) && view.Type == TensorType.I64
+            ? view
+            : throw new ModelFileException(info.FilePath, $"tensor {FileErrors.Quote(name)} has type {FileErrors.Plain(info.Type)}, expected I64 for a list of token ids; write the drafter again");
+    }
+
     /// <summary>Outer dimension of a matrix whose inner one must be <paramref name="columns"/>; for sizes that only the shapes tell.</summary>
     public int Rows(string name, int columns, string meaning)
     {

@@ -49,7 +49,9 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         _figures = new RemoteFigures(prompt.Length);
         bool drafts = method is RemoteMethod.Speculative or RemoteMethod.DrafterOnly;
         _maybeConnection = method == RemoteMethod.DrafterOnly ? null : new RemoteConnection(model, options, drafts ? model.Drafting : Drafting.None);
-        TreeSettings tree = request.Tree ?? TreeSettings.Default;
+
+        // Here it is the link's round trip that decides how much is drafted: the planner of calls does that.
+        TreeSettings tree = request.Tree is { Adapts: false } given ? given : TreeSettings.Default;
         _drafting = drafts ? new RemoteDrafting(model, _sequence, tree, _maxTokens, options.Adaptive ? _planner : null) : null;
     }
 

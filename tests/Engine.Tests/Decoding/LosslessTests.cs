@@ -55,10 +55,13 @@ public sealed class LosslessTests
         TinySizes sizes = new(Tiny.Model.Config.VocabularySize, 128, 4, 8, 4, 256, 1024);
         (kind == "moa" ? (Action<string, TinySizes, double, TinyRandom, TensorType>)TinyWriter.Moa : TinyWriter.Eagle)(folder, sizes, 1e40, new TinyRandom(5), TensorType.BF16);
         using Drafter drafter = Tiny.Model.OpenDrafter(folder, new DrafterOptions { TargetLayerInference = targetLayers });
-        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60, IgnoreEndTokens = true };
-        GenerationResult speculative = Tiny.Model.Generate(request with { Drafter = drafter });
-        Assert.Equal(Tiny.Model.Generate(request).OutputIds, speculative.OutputIds);
-        Assert.Equal(0, speculative.Statistics.DraftedNodes);
+        GenerationRequest request = new() { Prompt = "The drafter", MaxNewTokens = 60, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        foreach (TreeSettings tree in new[] { TreeSettings.Default, TreeSettings.Auto })
+        {
+            GenerationResult speculative = Tiny.Model.Generate(request with { Drafter = drafter, Tree = tree });
+            Assert.Equal(Tiny.Model.Generate(request).OutputIds, speculative.OutputIds);
+            Assert.Equal(0, speculative.Statistics.DraftedNodes);
+        }
     }
 
     /// <summary>Stricter than equal tokens: a wrong order of keys or a wrong row changes bits long before it changes a choice.</summary>
@@ -122,7 +125,7 @@ public sealed class LosslessTests
     public void Good_drafters_are_accepted(string name)
     {
         using Drafter drafter = Tiny.Open(name);
-        GenerationResult result = Tiny.Model.Generate(new() { Prompt = "The drafter", MaxNewTokens = 200, Drafter = drafter, IgnoreEndTokens = true });
+        GenerationResult result = Tiny.Model.Generate(new() { Prompt = "The drafter", MaxNewTokens = 200, Drafter = drafter, Tree = TreeSettings.Default, IgnoreEndTokens = true });
         TestContext.Current.TestOutputHelper?.WriteLine($"{name}: tau {result.Statistics.Tau:F2}");
         double least = name switch { "none" => 1, "moa-random" => 1, _ => 1.5 };
         Assert.InRange(result.Statistics.Tau, least, 64);

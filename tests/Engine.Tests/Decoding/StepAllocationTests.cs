@@ -1,6 +1,7 @@
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
+using LowLevelSpec.Engine.Tests.Drafting.Adaptive;
 using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Decoding;
@@ -26,15 +27,24 @@ public sealed class StepAllocationTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void A_step_allocates_nothing(string name, float temperature)
+    public void A_step_allocates_nothing(string name, float temperature) => Count(name, temperature, adapts: false);
+
+    /// <summary>With costs at which the network always drafts, so that all of it runs.</summary>
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void A_step_that_adapts_allocates_nothing(string name, float temperature) => Count(name, temperature, adapts: true);
+
+    private static void Count(string name, float temperature, bool adapts)
     {
         TinyModels tiny = TinyModels.Instance;
         using Drafter drafter = tiny.Open(name);
+        drafter.Costs = AdaptiveTests.Costs(network: 1e-6, row: 0.01);
         GenerationRequest request = new()
         {
             Prompt = "The text does not change",
             MaxNewTokens = 900,
             Drafter = drafter,
+            Tree = adapts ? TreeSettings.Auto : TreeSettings.Default,
             IgnoreEndTokens = true,
             Sampling = new SamplingOptions { Temperature = temperature, TopP = 0.95f, FrequencyPenalty = temperature, Seed = 3 },
         };

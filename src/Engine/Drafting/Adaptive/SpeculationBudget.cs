@@ -1,0 +1,109 @@
+namespace LowLevelSpec.Engine.Drafting.Adaptive;
+
+/// <summary>
+/// Says whether the drafter's network pays, and when to try it again: rates over the last drafted steps against plain decoding, and an account of
+/// seconds won and lost, whose overdraft is a small share of the time that plain decoding would have taken. So a drafter that does not pay costs
+/// at most that share, however often it is tried. Times are in seconds.
+/// </summary>
+internal sealed class SpeculationBudget
+{
+    /// <summary>Share of plain decoding's time that trying may cost.</summary>
+    private const double Share = 0.015;
+
+    /// <summary>Plain steps whose share is granted in advance.</summary>
+    private const int Advance = 64;
+
+    /// <summary>Most plain steps' time that winnings are kept of: gains of long ago do not pay for losses of now.</summary>
+    private const double Most = 6;
+
+    /// <summary>Plain steps' time granted where earlier generations have won: a bad start is bad luck there.</summary>
+    private const double Trust = 3;
+
+    /// <summary>What a drafted step counts for after one more: the rates are those of the last dozen or so.</summary>
+    private const double Fade = 0.92;
+
+    /// <summary>Drafting must win this much before it is taken to pay.</summary>
+    private const double Worth = 1.02;
+
+    private const int FirstPause = 12, LongestPause = 512, Tries = 3;
+
+    private double _tokens, _seconds, _plain, _credit;
+    private int _pause = FirstPause, _waited, _tries;
+
+    /// <summary>Whether the network is in use.</summary>
+    public bool IsOn { get; private set; } = true;
+
+    /// <summary>Tokens per second of the drafted steps of late; 0 before the first.</summary>
+    public double Rate => _seconds > 0 ? _tokens / _seconds : 0;
+
+    /// <summary>Drafted steps' speed over plain decoding's; 0 before the first.</summary>
+    public double Ratio => _plain > 0 ? Rate * _plain : 0;
+
+    /// <summary>Starts a generation.</summary>
+    /// <param name="plain">Of a plain step.</param>
+    /// <param name="steps">Plain steps that it can take at most.</param>
+    /// <param name="ratio">Speed of drafted steps over plain ones in earlier generations; 0 = not known.</param>
+    /// <param name="on">Whether to begin with the network.</param>
+    public void Start(double plain, int steps, double ratio, bool on)
+    {
+        _plain = plain;
+        _credit = (Share * plain * Math.Min(steps, Advance)) + (ratio >= Worth ? Trust * plain : 0);
+        (_seconds, _tokens) = ratio > 0 ? (4 * plain, 4 * ratio) : (0, 0);
+        IsOn = on;
+        (_pause, _waited, _tries) = (FirstPause, 0, 0);
+    }
+
+    /// <summary>Whether the next step drafts with the network.</summary>
+    /// <param name="behind">What the drafter needs to take in first, beyond the step's own token.</param>
+    public bool Next(double behind)
+    {
+        if (IsOn)
+        {
+            return true;
+        }
+
+        double loss = behind + (Rate > 0 ? Tries * Math.Max(0, (1 / Rate) - _plain) : _plain);
+        if (_waited < _pause || _credit < loss)
+        {
+            return false;
+        }
+
+        (IsOn, _tries) = (true, 0);
+        return true;
+    }
+
+    /// <summary>A step without the network.</summary>
+    /// <param name="plain">Of a plain step, as far as is known.</param>
+    /// <param name="tokens">What it committed.</param>
+    public void Plain(double plain, int tokens)
+    {
+        _plain = plain;
+        _waited += tokens;
+        Grant(Share * plain * tokens);
+    }
+
+    /// <summary>A step with the network.</summary>
+    /// <param name="plain">Of a plain step, as far as is known.</param>
+    /// <param name="tokens">What it committed.</param>
+    /// <param name="seconds">What it took in all.</param>
+    public void Drafted(double plain, int tokens, double seconds)
+    {
+        _plain = plain;
+        (_tokens, _seconds) = ((_tokens * Fade) + tokens, (_seconds * Fade) + seconds);
+        Grant((Share * plain * tokens) + (plain * tokens) - seconds);
+        _tries++;
+        bool pays = Ratio >= Worth;
+        if (pays && _tries >= Tries)
+        {
+            _pause = FirstPause;
+        }
+        else if (_credit < 0 || (!pays && _tries >= Tries))
+        {
+            IsOn = false;
+            (_waited, _tries) = (0, 0);
+            _pause = Math.Min(LongestPause, _pause * 2);
+        }
+    }
+
+    private void Grant(double seconds) => _credit = Math.Min(_credit + seconds, Most * _plain);
+}

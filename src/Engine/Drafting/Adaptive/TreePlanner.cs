@@ -1,0 +1,162 @@
+using System.Diagnostics;
+
+namespace LowLevelSpec.Engine.Drafting.Adaptive;
+
+/// <summary>
+/// Chooses depth, breadth and size of each step's tree to earn the most tokens per second. With a long-run rate of r tokens a second, time spent is
+/// worth r tokens a second elsewhere; so a level is grown, a node expanded and a node verified where the tokens it is expected to win exceed r times
+/// the seconds it takes, from the measured tables. Expected tokens of a tree are the sum of its paths' calibrated probabilities.
+/// </summary>
+internal sealed class TreePlanner : ILevelPolicy
+{
+    /// <summary>Weight of a new measurement in the corrections of the tables.</summary>
+    private const double Weight = 0.1;
+
+    /// <summary>A measurement further off than this was disturbed.</summary>
+    private const double Furthest = 3;
+
+    private readonly StepCosts _costs;
+    private readonly AcceptanceTable _table;
+    private readonly Candidates _candidates;
+    private double _passScale = 1, _draftScale = 1, _usualNodes = 4;
+    private long _mark;
+    private int _width;
+
+    public TreePlanner(StepCosts costs, AcceptanceTable table, Candidates candidates) => (_costs, _table, _candidates) = (costs, table, candidates);
+
+    /// <summary>Seconds of a plain step.</summary>
+    public double PlainSeconds => _costs.Pass[1] * _passScale;
+
+    /// <summary>Seconds for the drafter to take in tokens it has not seen.</summary>
+    public double ObserveSeconds(int tokens) => tokens * _costs.CatchUp * _draftScale;
+
+    /// <summary>Tokens per second that time is worth; set before a step.</summary>
+    public double Worth { get; set; }
+
+    /// <summary>Depth below which nothing can be committed any more: the text ends there.</summary>
+    public int DeepestUseful { get; set; } = int.MaxValue;
+
+    /// <summary>Levels that the network scored in this step, the root's included.</summary>
+    public int Levels { get; private set; }
+
+    /// <summary>Whether any chain could win, were the drafter right four times in five: what is known before the first draft.</summary>
+    public bool CouldPay()
+    {
+        double tokens = 1, path = 1, seconds = _costs.First + _costs.Observe;
+        for (int depth = 1; depth < 8; depth++)
+        {
+            path *= 0.8;
+            tokens += path;
+            double step = seconds + _costs.Pass[depth + 1] + (tokens * (_costs.Observe + _costs.Logits));
+            if (tokens / step > 1 / _costs.Pass[1])
+            {
+                return true;
+            }
+
+            seconds += _costs.Level[1];
+        }
+
+        return false;
+    }
+
+    /// <summary>Starts the clock of a step's drafting.</summary>
+    public void Start()
+    {
+        (_mark, _width, Levels) = (Stopwatch.GetTimestamp(), 0, 0);
+    }
+
+    /// <inheritdoc/>
+    public int Widen(int level, TreeGrower grower)
+    {
+        long now = Stopwatch.GetTimestamp();
+        Levels = level;
+        if (level > 1)
+        {
+            // The first step also takes in what was committed since, so it says little about the table.
+            Correct(ref _draftScale, Stopwatch.GetElapsedTime(_mark, now).TotalSeconds, _costs.Level[_width]);
+        }
+
+        _mark = now;
+        _width = 0;
+        if (level >= DeepestUseful)
+        {
+            return 0;
+        }
+
+        double gain = 0, best = 0, children = _table.Children(level + 1);
+        ReadOnlySpan<float> scores = grower.FrontierScores;
+        for (int f = 1; f <= grower.Width; f++)
+        {
+            gain += children * _table.Path(level, scores[f - 1]);
+            double cost = (_costs.Level[f] * _draftScale) + (Slope() * f);
+            if (gain - (Worth * cost) > best)
+            {
+                (best, _width) = (gain - (Worth * cost), f);
+            }
+        }
+
+        return _width;
+    }
+
+    /// <summary>Fills the tree, which holds its root, from the candidates: as many as pay, at most <paramref name="most"/>.</summary>
+    /// <returns>Expected tokens besides the target's own, less the price of verifying them in tokens.</returns>
+    public double Choose(DraftTree tree, int most)
+    {
+        double sum = 0, best = 0;
+        int count = Count(most, ref sum, ref best);
+        _candidates.Write(tree, count);
+        _usualNodes += 0.1 * (count - _usualNodes);
+        return best;
+    }
+
+    /// <summary>What <see cref="Choose"/> would return.</summary>
+    public double Value(int most)
+    {
+        double sum = 0, best = 0;
+        _ = Count(most, ref sum, ref best);
+        return best;
+    }
+
+    /// <summary>A pass was verified and walked.</summary>
+    /// <param name="nodes">Drafted nodes.</param>
+    /// <param name="accepted">Accepted ones.</param>
+    /// <param name="seconds">What it took.</param>
+    public void Verified(int nodes, int accepted, double seconds) => Correct(ref _passScale, seconds, _costs.Pass[nodes + 1] + (accepted * _costs.Logits));
+
+    private int Count(int most, ref double sum, ref double best)
+    {
+        double price = Worth * _passScale, one = _costs.Pass[1];
+
+        // Below this a node does not even pay for the flattest part of the table.
+        _candidates.Rank(0.002f);
+        int count = 0;
+        for (int n = 1; n <= Math.Min(most, _candidates.Ranked); n++)
+        {
+            double p = _candidates.Probability(n - 1);
+            sum += p * (1 - (price * _costs.Logits));
+            double value = sum - (price * (_costs.Pass[n + 1] - one));
+            if (value > best)
+            {
+                (best, count) = (value, n);
+            }
+        }
+
+        return count;
+    }
+
+    /// <summary>Seconds of one more row near the usual size.</summary>
+    private double Slope()
+    {
+        int from = Math.Clamp((int)_usualNodes + 1, 1, StepCosts.MaxRows - 4);
+        return (_costs.Pass[from + 4] - _costs.Pass[from]) / 4 * _passScale;
+    }
+
+    private static void Correct(ref double scale, double measured, double expected)
+    {
+        double ratio = measured / expected;
+        if (ratio is > 1 / Furthest and < Furthest || ratio / scale is > 1 / Furthest and < Furthest)
+        {
+            scale += Weight * (ratio - scale);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+using CsCheck;
+using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Drafting.Adaptive;
+using LowLevelSpec.Engine.Sampling;
+using Xunit;
+
+namespace LowLevelSpec.Engine.Tests.Drafting.Adaptive;
+
+/// <summary>Trees that adapt: the same text whatever they choose, nothing drafted where nothing pays, and a drafter that catches up.</summary>
+public sealed class AdaptiveTests
+{
+    private static readonly TinyModels Tiny = TinyModels.Instance;
+
+    public static TheoryData<string> DrafterNames => [.. TinyModels.Drafters];
+
+    public static TheoryData<string> Networks => [.. TinyModels.Drafters.Where(static name => name is not ("lookup" or "none"))];
+
+    [Theory]
+    [MemberData(nameof(DrafterNames))]
+    public void The_text_is_plain_decodings_whatever_steps_cost(string name)
+    {
+        foreach (StepCosts? costs in new[] { null, Costs(network: 1e-6, row: 0), Costs(network: 1e-6, row: 0.02), Costs(network: 0.1, row: 0.1) })
+        {
+            using Drafter drafter = Tiny.Open(name);
+            drafter.Costs = costs;
+            Gen.Select(Gen.Int[0, 40].Array[1, 120], Gen.Int[0, 2], Gen.Bool).Sample(
+                (prompt, lookup, sampled) =>
+                {
+                    GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 50, Lookup = (LookupMode)lookup, Sampling = new SamplingOptions { Temperature = sampled ? 0.8f : 0, Seed = 3 } };
+                    IReadOnlyList<int> plain = Tiny.Model.Generate(request with { Tree = null, Lookup = LookupMode.Auto }).OutputIds;
+                    Assert.Equal(plain, Tiny.Model.Generate(request with { Drafter = drafter }).OutputIds);
+                },
+                iter: 6,
+                threads: 1);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Networks))]
+    public void A_network_that_costs_nothing_drafts_and_one_that_costs_too_much_does_not(string name)
+    {
+        GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 60, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        using Drafter cheap = Tiny.Open(name), dear = Tiny.Open(name);
+        cheap.Costs = Costs(network: 1e-6, row: 0);
+        dear.Costs = Costs(network: 10, row: 0);
+        Assert.True(Tiny.Model.Generate(request with { Drafter = cheap }).Statistics.DraftedNodes > 0);
+        Assert.Equal(0, Tiny.Model.Generate(request with { Drafter = dear }).Statistics.DraftedNodes);
+    }
+
+    [Fact]
+    public void Rows_that_cost_too_much_are_not_verified()
+    {
+        GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 60, IgnoreEndTokens = true };
+        using Drafter drafter = Tiny.Open("moa");
+        drafter.Costs = Costs(network: 1e-6, row: 5);
+        Assert.Equal(0, Tiny.Model.Generate(request with { Drafter = drafter }).Statistics.DraftedNodes);
+    }
+
+    /// <summary>A network switched on late sees what it would have seen from the beginning.</summary>
+    [Theory]
+    [MemberData(nameof(Networks))]
+    public void A_network_that_was_off_catches_up(string name)
+    {
+        using Drafter late = Tiny.Open(name), early = Tiny.Open(name);
+        late.Costs = early.Costs = Costs(network: 1e-6, row: 0);
+
+        // A hair below one: it begins without the network and tries it as soon as the pause is over.
+        late.Record.End(new AcceptanceTable(), 0.9999);
+        GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 200, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        using Generation one = Tiny.Model.Begin(request with { Drafter = late });
+        one.Prefill(CancellationToken.None);
+        int steps = 0;
+        int[] before;
+        do
+        {
+            before = one.Tokens.ToArray();
+            one.Step();
+        }
+        while (one.Tree.Count == 1 && ++steps < 150);
+
+        Assert.InRange(steps, 5, 100);
+
+        // The last token is committed by prefill there, which chooses it as the step here did.
+        using Generation other = Tiny.Model.Begin(request with { Prompt = null, PromptIds = before[..^1], Drafter = early });
+        other.Prefill(CancellationToken.None);
+        other.Step();
+        Assert.Equal(before, other.Tokens[..before.Length].ToArray());
+        Assert.Equal(other.Tree.Tokens.ToArray(), one.Tree.Tokens.ToArray());
+        Assert.Equal(other.Tree.Parents.ToArray(), one.Tree.Parents.ToArray());
+        Assert.Equal(other.Tree.LogProbabilities.ToArray(), one.Tree.LogProbabilities.ToArray());
+    }
+
+    [Fact]
+    public void Lookup_joins_a_network_that_is_off()
+    {
+        int[] prompt = [.. Enumerable.Range(0, 60).Select(static i => 10 + (i % 12))];
+        using Drafter drafter = Tiny.Open("moa-random");
+        drafter.Costs = Costs(network: 10, row: 0.001);
+        GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 40, IgnoreEndTokens = true, Drafter = drafter };
+        Assert.True(Tiny.Model.Generate(request).Statistics.DraftedNodes > 0);
+        Assert.Equal(0, Tiny.Model.Generate(request with { Lookup = LookupMode.Off }).Statistics.DraftedNodes);
+    }
+
+    /// <summary>Passes of one second and more, far from what the tiny models take, so that no measurement of this machine corrects them.</summary>
+    internal static StepCosts Costs(double network, double row) => new()
+    {
+        Pass = [.. Enumerable.Range(0, StepCosts.MaxRows + 1).Select(k => 1 + (row * Math.Max(0, k - 1)))],
+        Logits = 1e-9,
+        Observe = 1e-9,
+        CatchUp = 1e-9,
+        First = network,
+        Level = [0, .. Enumerable.Repeat(network, 8)],
+    };
+}

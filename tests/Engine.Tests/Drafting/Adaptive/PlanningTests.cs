@@ -1,0 +1,173 @@
+using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Drafting.Adaptive;
+using Xunit;
+
+namespace LowLevelSpec.Engine.Tests.Drafting.Adaptive;
+
+/// <summary>The parts of an adapting tree, each against what it promises.</summary>
+public sealed class PlanningTests
+{
+    [Fact]
+    public void Continuations_with_a_common_prefix_share_its_nodes()
+    {
+        AcceptanceTable table = new();
+        Candidates candidates = new(40);
+        candidates.AddContinuation([1, 2, 3, 4], 4, table);
+        candidates.AddContinuation([1, 2, 9], 8, table);
+        Assert.Equal(5, candidates.Count);
+        candidates.Rank(0);
+        Assert.Equal(5, candidates.Ranked);
+        for (int i = 1; i < candidates.Ranked; i++)
+        {
+            Assert.True(candidates.Probability(i) <= candidates.Probability(i - 1));
+        }
+
+        DraftTree tree = new();
+        tree.Reset(new TokenId(7));
+        candidates.Write(tree, 5);
+        Assert.Equal([7, 1, 2, 3, 4, 9], tree.Tokens.ToArray());
+        Assert.Equal([-1, 0, 1, 2, 3, 2], tree.Parents.ToArray());
+    }
+
+    [Fact]
+    public void Any_number_of_the_ranked_nodes_is_a_tree()
+    {
+        Random random = new(1);
+        AcceptanceTable table = new();
+        for (int trial = 0; trial < 200; trial++)
+        {
+            Candidates candidates = new(200);
+            for (int i = 0; i < 30; i++)
+            {
+                candidates.AddContinuation([.. Enumerable.Range(0, 6).Select(_ => random.Next(3))], random.Next(1, 12), table);
+            }
+
+            candidates.Rank(0.001f);
+            int count = random.Next(candidates.Ranked + 1);
+            DraftTree tree = new();
+            tree.Reset(new TokenId(0));
+            candidates.Write(tree, count);
+            Assert.Equal(count + 1, tree.Count);
+            Assert.Equal(count, Enumerable.Range(1, count).Select(i => (tree.Parents[i], tree.Tokens[i])).Distinct().Count());
+        }
+    }
+
+    [Fact]
+    public void Probabilities_follow_what_was_accepted()
+    {
+        AcceptanceTable table = new();
+        Assert.Equal(0.5f, table.Path(1, MathF.Log(0.5f)), 0.001f);
+        float lookup = table.Lookup(3, 1);
+        for (int i = 0; i < 300; i++)
+        {
+            table.SawPath(1, MathF.Log(0.5f), i % 10 == 0);
+            table.SawLookup(3, 1, i % 10 != 0);
+        }
+
+        Assert.InRange(table.Path(1, MathF.Log(0.5f)), 0.08f, 0.13f);
+        Assert.Equal(0.5f, table.Path(3, MathF.Log(0.5f)), 0.001f);
+        Assert.InRange(table.Lookup(3, 1), 0.85f, 0.95f);
+        Assert.True(lookup < 0.5f);
+    }
+
+    [Fact]
+    public void The_tree_is_as_large_as_its_price_allows()
+    {
+        AcceptanceTable table = new();
+        double[] steps = [.. Enumerable.Range(0, StepCosts.MaxRows + 1).Select(static k => k <= 4 ? 1.0 : 3.0)];
+        StepCosts costs = AdaptiveTests.Costs(1, 0) with { Pass = steps };
+        Candidates candidates = new(40);
+        TreePlanner planner = new(costs, table, candidates) { Worth = 1 };
+        candidates.AddContinuation([1, 2, 3, 4, 5, 6, 7], 16, table);
+        DraftTree tree = new();
+        tree.Reset(new TokenId(0));
+        double value = planner.Choose(tree, 63);
+
+        // Three nodes fill the rows that cost nothing; two seconds more would have to win two tokens.
+        Assert.Equal(4, tree.Count);
+        Assert.InRange(value, 1, 3);
+    }
+
+    [Theory]
+    [InlineData(2.0, 1, 0.97, 1.0)]
+    [InlineData(1.02, 1, 0.97, 1.0)]
+    [InlineData(5.0, 1, 0.97, 1.0)]
+    [InlineData(1.2, 2, 1.55, 1.7)]
+    public void Trying_costs_little_and_winning_goes_on(double drafted, int tokens, double low, double high)
+    {
+        SpeculationBudget budget = new();
+        budget.Start(1, 2000, 0, on: true);
+        double seconds = 0;
+        int written = 0;
+        while (written < 2000)
+        {
+            bool network = budget.Next(0);
+            seconds += network ? drafted : 1;
+            int step = network ? tokens : 1;
+            written += step;
+            if (network)
+            {
+                budget.Drafted(1, step, drafted);
+            }
+            else
+            {
+                budget.Plain(1, step);
+            }
+        }
+
+        Assert.InRange(written / seconds, low, high);
+    }
+
+    [Fact]
+    public void Costs_survive_the_cache_and_damage_is_ignored()
+    {
+        string folder = Directory.CreateTempSubdirectory("llspec-costs-").FullName;
+        try
+        {
+            StepCosts costs = AdaptiveTests.Costs(0.5, 0.25);
+            string key = CostCache.Key(["machine"], ["drafter"]);
+            Assert.NotEqual(key, CostCache.Key(["machine", "drafter"], []));
+            Assert.Null(CostCache.Read(folder, key));
+            CostCache.Write(folder, key, costs);
+            StepCosts? read = CostCache.Read(folder, key);
+            Assert.Equal(costs.Pass, read!.Pass);
+            Assert.Equal(costs.Level, read.Level);
+            Assert.Equal((costs.First, costs.Observe, costs.CatchUp, costs.Logits), (read.First, read.Observe, read.CatchUp, read.Logits));
+            string path = Directory.GetFiles(Path.Combine(folder, "costs")).Single();
+            string text = File.ReadAllText(path);
+            foreach (string damaged in new[] { "", "null", "{", "[]", text[..^20], text.Replace("0.5", "-0.5"), text.Replace("1.25", "0.25"), text.Replace("[0,0.5", "[0,1e999") })
+            {
+                File.WriteAllText(path, damaged);
+                Assert.Null(CostCache.Read(folder, key));
+            }
+
+            CostCache.Write(Path.Combine(path, "no-folder"), key, costs);
+            CostCache.Write(null, key, costs);
+            Assert.Null(CostCache.Read(null, key));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Gaps_of_a_table_are_filled_without_falling()
+    {
+        double[] pass = [0, 4, double.PositiveInfinity, 8, 7, double.PositiveInfinity, double.PositiveInfinity];
+        CostProbe.Complete(pass);
+        Assert.Equal([0, 4, 6, 8, 8, 9, 10], pass);
+    }
+
+    [Fact]
+    public void Measuring_the_tiny_pair_gives_sound_costs()
+    {
+        using Drafter drafter = TinyModels.Instance.Open("moa"), lookup = TinyModels.Instance.Open("lookup");
+        LanguageModel model = TinyModels.Instance.Model;
+        StepCosts costs = CostProbe.Measure(model.Backend, model.Target, drafter);
+        Assert.True(costs.IsSound());
+        Assert.True(costs.HasNetwork);
+        Assert.False(CostProbe.Measure(model.Backend, model.Target, lookup).HasNetwork);
+    }
+}
