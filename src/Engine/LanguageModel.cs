@@ -18,10 +18,11 @@ public sealed class LanguageModel : IDisposable
 {
     private readonly ModelFile _file;
     private readonly SharedLifetime _lifetime;
+    private readonly Arithmetic _arithmetic;
 
     private LanguageModel(ModelFile file, IBackend backend, EngineOptions options)
     {
-        _file = file;
+        (_file, _arithmetic) = (file, options.Arithmetic);
         Backend = backend;
         Target = new LlamaModel(backend, file.Tensors);
         ContextLength = options.ContextLength == 0 ? Config.ContextLength : options.ContextLength;
@@ -57,7 +58,7 @@ public sealed class LanguageModel : IDisposable
     internal string[] Facts =>
     [
         Environment.MachineName, $"{Environment.ProcessorCount}", Environment.OSVersion.VersionString,
-        typeof(LanguageModel).Module.ModuleVersionId.ToString(), BackendName, CostCache.FileFact(_file.Path),
+        typeof(LanguageModel).Module.ModuleVersionId.ToString(), BackendName, $"{_arithmetic}", CostCache.FileFact(_file.Path),
     ];
 
     internal LlamaTensors Tensors => _file.Tensors;

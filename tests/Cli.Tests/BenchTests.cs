@@ -13,11 +13,12 @@ public sealed class BenchTests
     [Fact]
     public void The_report_has_every_figure_once_per_number_of_threads()
     {
-        string json = Path.Combine(TinyFiles.Folder, "bench.json");
-        CliRun run = CliRun.Of([.. Small, "--model", TinyFiles.Target, "--drafter", TinyFiles.Moa, "--tree", "3,2,4", "--json", json]);
+        string json = Path.Combine(TinyFiles.Folder, "bench.json"), plot = Path.Combine(TinyFiles.Folder, "bench.svg");
+        CliRun run = CliRun.Of([.. Small, "--model", TinyFiles.Target, "--drafter", TinyFiles.Moa, "--tree", "3,2,4", "--json", json, "--plot", plot]);
         Assert.Equal("", run.Error);
         Assert.Equal(0, run.Code);
         Assert.Contains("| threads |", run.Out);
+        Assert.Contains("<svg", File.ReadAllText(plot));
         using JsonDocument document = JsonDocument.Parse(File.ReadAllText(json));
         JsonElement root = document.RootElement;
         Assert.True(root.GetProperty("read_bandwidth_gb_per_second").GetDouble() > 0);
@@ -59,6 +60,7 @@ public sealed class BenchTests
     [InlineData("--repeats: found '0'", "--repeats", "0")]
     [InlineData("--context: found '0'", "--context", "0")]
     [InlineData("behind 1000000 tokens", "--context", "1000000")]
+    [InlineData("--plot: found 'x.gif'", "--plot", "x.gif")]
     [InlineData("holds no run.sh", "--peer", ".")]
     public void Bad_input_is_told(string expected, string option, string value)
     {

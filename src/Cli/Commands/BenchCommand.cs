@@ -31,13 +31,14 @@ internal sealed class BenchCommand : Command
     private readonly NumberOption<int> _maxNew = new("--max-new", "Tokens written per prompt; 64 by default.", low: 2);
     private readonly Option<string?> _peer = new("--peer") { Description = "Folder whose run.sh builds llama-bench, to be measured in turns on the same .gguf file.", HelpName = "FOLDER" };
     private readonly Option<string?> _peerCache = new("--peer-cache") { Description = "Where llama-bench is built, once; a folder of the user's cache by default.", HelpName = "DIR" };
+    private readonly Option<string?> _plot = new("--plot") { Description = "Chart of the passes' costs, .svg or .png.", HelpName = "FILE" };
     private readonly JsonArguments _json = new();
 
     public BenchCommand(CliConsole console)
         : base("bench", "Measure decoding, passes over several rows, prompts and speculation, with the memory's limit and llama-bench beside them.")
     {
         _console = console;
-        foreach (Option option in (IEnumerable<Option>)[_model, .. _drafter.All, _threads, _rows, _context, _prompt, _decode, _repeats, _prompts, _limit, _maxNew, _peer, _peerCache])
+        foreach (Option option in (IEnumerable<Option>)[_model, .. _drafter.All, _threads, _rows, _context, _prompt, _decode, _repeats, _prompts, _limit, _maxNew, _peer, _peerCache, _plot])
         {
             Add(option);
         }
@@ -50,6 +51,7 @@ internal sealed class BenchCommand : Command
     {
         BenchPlan plan = Plan(result);
         string[] inputs = [plan.Model, .. _drafter.IsFile(result) ? [_drafter.Name(result)] : (string[])[], .. plan.Sets.Select(static set => set.Name)];
+        string? plot = Plot(result);
         using JsonTarget? file = JsonTarget.Open(_json.File(result), inputs);
         using Interrupts.Work work = _console.Interrupts.Begin();
         LlamaBench? peer = result.GetValue(_peer) is string folder
@@ -58,9 +60,19 @@ internal sealed class BenchCommand : Command
         BenchReport report = Measure(plan, peer, work.Token);
         string json = Json.Indented(report);
         file?.Write(json);
+        if (plot is not null)
+        {
+            BenchChart.Save(report, plot);
+        }
+
         _console.Out.Write(_json.ToStandardOutput(result) ? json : BenchTables.Markdown(report));
         return ExitCode.Well;
     }
+
+    /// <summary>The chart's file; a wrong ending is told before anything is measured.</summary>
+    private string? Plot(ParseResult result) => result.GetValue(_plot) is not string path ? null
+        : Path.GetExtension(path).ToUpperInvariant() is ".SVG" or ".PNG" ? path
+        : throw new InputException($"--plot: found '{path}', expected a file that ends in .svg or .png");
 
     private BenchPlan Plan(ParseResult result)
     {

@@ -65,7 +65,7 @@ internal sealed class DrafterArguments
     public TreeSettings? Tree(ParseResult result) => result.GetValue(_tree) is string text ? TreeSettings.Parse(text) : TreeSettings.Auto;
 
     /// <summary>The tree as given, or what it is by default.</summary>
-public string TreeText(ParseResult result) => result.GetValue(_tree) ?? "auto";
+    public string TreeText(ParseResult result) => result.GetValue(_tree) ?? "auto";
 
     /// <summary>How prompt lookup joins in.</summary>
     /// <exception cref="UsageException">It is asked for where it can't.</exception>

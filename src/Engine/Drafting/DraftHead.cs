@@ -31,7 +31,7 @@ internal sealed unsafe class DraftHead : IDisposable
             Buffer.MemoryCopy((byte*)head.Data + (head.StoredRow(Tokens[i]) * rowBytes), (byte*)_memory + (i * rowBytes), rowBytes, rowBytes);
         }
 
-        Weight = backend.LoadWeight(new TensorView($"{head.Name} of the draft vocabulary", head.Type, [Tokens.Length, head.Columns], (nint)_memory, head.FilePath));
+        Weight = backend.LoadMatrix(new TensorView($"{head.Name} of the draft vocabulary", head.Type, [Tokens.Length, head.Columns], (nint)_memory, head.FilePath));
     }
 
     /// <summary>The target's token of each row.</summary>

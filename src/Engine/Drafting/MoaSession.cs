@@ -239,7 +239,7 @@ internal sealed class MoaSession : LevelDraftSession
 
         int root = Root;
         _batch.Clear();
-        for (int i = 0; i < Grower.Breadth; i++)
+        for (int i = 0; i < Grower.Width; i++)
         {
             _batch.AddTree(
                 SelfCache, new TokenId(Grower.FrontierTokens[i]), new Position(root + level), new CacheRow(root + 1 + Slot(level, i)), root + 1, Shifted(i, root + 1));
@@ -256,7 +256,7 @@ internal sealed class MoaSession : LevelDraftSession
         }
 
         _batch.Clear();
-        for (int i = 0; i < Grower.Breadth; i++)
+        for (int i = 0; i < Grower.Width; i++)
         {
             _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), new Position(Root + level), Verified);
         }
@@ -273,7 +273,7 @@ internal sealed class MoaSession : LevelDraftSession
 
         int root = Root;
         _batch.Clear();
-        for (int i = 0; i < Grower.Breadth; i++)
+        for (int i = 0; i < Grower.Width; i++)
         {
             ReadOnlySpan<int> path = Path(i);
             _ancestors[0] = root;
