@@ -75,7 +75,7 @@ public sealed class PlanningTests
     public void The_tree_is_as_large_as_its_price_allows()
     {
         AcceptanceTable table = new();
-        double[] steps = [.. Enumerable.Range(0, StepCosts.MaxRows + 1).Select(static k => k <= 4 ? 1.0 : 3.0)];
+        double[] steps = [.. Enumerable.Range(0, StepCosts.MaxRows + 1).Select(static k => k <= 4 ? 1.0 : 3.5)];
         StepCosts costs = AdaptiveTests.Costs(1, 0) with { Pass = steps };
         Candidates candidates = new(40);
         TreePlanner planner = new(costs, table, candidates) { Worth = 1 };
@@ -84,7 +84,7 @@ public sealed class PlanningTests
         tree.Reset(new TokenId(0));
         double value = planner.Choose(tree, 63);
 
-        // Three nodes fill the rows that cost nothing; two seconds more would have to win two tokens.
+        // Three nodes fill the rows that cost nothing; two and a half seconds more would have to win as many tokens.
         Assert.Equal(4, tree.Count);
         Assert.InRange(value, 1, 3);
     }
