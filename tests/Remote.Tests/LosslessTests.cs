@@ -75,7 +75,7 @@ public sealed class LosslessTests
         {
             GenerationRequest request = Loopback.Request(i);
             RemoteResult remote = await generator.RunAsync(request);
-            GenerationResult expected = pair.Served.Model.Generate(request with { Drafter = local });
+            GenerationResult expected = pair.Served.Model.Generate(request with { Drafter = local, Tree = TreeSettings.Default });
             Assert.Equal(expected.Statistics.TargetPasses, remote.Statistics.TargetPasses);
             Assert.Equal(expected.Statistics.DraftedNodes, remote.Statistics.DraftedNodes);
         }
