@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Grpc.Core;
 using LowLevelSpec.Models;
 
@@ -6,6 +7,21 @@ namespace LowLevelSpec.Remote.Client;
 /// <summary>The stream to the server is gone or silent: worth another attempt.</summary>
 internal sealed class LinkLostException(string message, Exception? inner = null) : Exception(message, inner)
 {
+    /// <summary>Whether nobody listens at the address, or there is no such address.</summary>
+    public bool NobodyThere
+    {
+        get
+        {
+            Exception? cause = this;
+            while (cause is not null and not SocketException)
+            {
+                cause = (cause as RpcException)?.Status.DebugException ?? cause.InnerException;
+            }
+
+            return cause is SocketException { SocketErrorCode: SocketError.ConnectionRefused or SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain };
+        }
+    }
+
     /// <summary>What a failed call means: a refusal by the server is final and for the user, everything else is the link's.</summary>
     public static Exception From(RpcException e, string server) => e.StatusCode switch
     {

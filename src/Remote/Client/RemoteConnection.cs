@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Security.Cryptography.X509Certificates;
 using Google.Protobuf;
 using Grpc.Net.Client;
@@ -30,6 +31,8 @@ internal sealed class RemoteConnection : IAsyncDisposable
     private readonly Protocol.Target.TargetClient _client;
     private readonly ResiliencePipeline _attempts;
     private ServerLink? _link;
+    private long _attemptsSince;
+    private TimeSpan _patienceWithNobody;
     private ByteString? _resumeToken;
 
     public RemoteConnection(ClientModel model, RemoteOptions options, Drafting drafting)
@@ -52,7 +55,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
         _client = new Protocol.Target.TargetClient(_channel);
         _attempts = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
-            ShouldHandle = new PredicateBuilder().Handle<LinkLostException>(),
+            ShouldHandle = new PredicateBuilder().Handle<LinkLostException>(e => !(e.NobodyThere && Stopwatch.GetElapsedTime(_attemptsSince) > _patienceWithNobody)),
             MaxRetryAttempts = int.MaxValue,
             BackoffType = DelayBackoffType.Exponential,
             UseJitter = true,
@@ -75,11 +78,15 @@ internal sealed class RemoteConnection : IAsyncDisposable
     public ServerLink Link => _link ?? throw new LinkLostException("there is no stream to the server");
 
     /// <summary>Opens a session or takes the present one up again; tries, with growing pauses, until it works, the server refuses or time is up.</summary>
-    /// <exception cref="LinkLostException">Not reached within <paramref name="patience"/>.</exception>
+    /// <param name="patience">How long to try.</param>
+    /// <param name="patienceWithNobody">How long to try where nobody listens at the address.</param>
+    /// <param name="cancellation">Ends the attempts.</param>
+    /// <exception cref="LinkLostException">Not reached in this time.</exception>
     /// <exception cref="InputException">The server refuses this client.</exception>
-    public async Task<Reunion> ReconnectAsync(TimeSpan patience, CancellationToken cancellation)
+    public async Task<Reunion> ReconnectAsync(TimeSpan patience, TimeSpan patienceWithNobody, CancellationToken cancellation)
     {
         await DropAsync().ConfigureAwait(false);
+        (_attemptsSince, _patienceWithNobody) = (Stopwatch.GetTimestamp(), patienceWithNobody);
         using CancellationTokenSource time = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         time.CancelAfter(patience);
         LinkLostException? last = null;
@@ -98,9 +105,10 @@ internal sealed class RemoteConnection : IAsyncDisposable
                 }
             }, time.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
+        catch (Exception e) when (e is LinkLostException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {
-            throw new LinkLostException($"server {_options.Authority} can't be reached ({last?.Message ?? "no answer"}): check address and network", e);
+            string reason = last is null ? "no answer" : last.NobodyThere ? "nobody listens there" : last.Message;
+            throw new LinkLostException($"server {_options.Authority} can't be reached ({reason}): check address and network", e);
         }
     }
 

@@ -42,7 +42,7 @@ internal sealed partial class RemoteGeneration
     /// <summary>The link is cut: write on alone until it is back, then go on where both sides agree.</summary>
     private async Task OutageAsync(CancellationToken cancellation)
     {
-        Task<Reunion> reconnecting = Task.Run(() => Connection.ReconnectAsync(_options.GiveUpAfter, cancellation), CancellationToken.None);
+        Task<Reunion> reconnecting = Task.Run(() => Connection.ReconnectAsync(_options.GiveUpAfter, _options.GiveUpAfter, cancellation), CancellationToken.None);
 
         // Not before the first token: without the target's state of the prompt a drafter only babbles.
         if (_sequence.Verified > 0)
@@ -59,7 +59,7 @@ internal sealed partial class RemoteGeneration
                 // The server's session ends before the text that is kept: a new one begins with all of it.
                 await Connection.CloseAsync().ConfigureAwait(false);
                 Connection.ForgetSession();
-                reunion = await Connection.ReconnectAsync(_options.GiveUpAfter, cancellation).ConfigureAwait(false);
+                reunion = await Connection.ReconnectAsync(_options.GiveUpAfter, _options.GiveUpAfter, cancellation).ConfigureAwait(false);
             }
         }
         catch (LinkLostException e)

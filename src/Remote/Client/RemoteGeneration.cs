@@ -105,7 +105,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     {
         try
         {
-            await Connection.ReconnectAsync(2 * _options.ConnectTimeout, cancellation).ConfigureAwait(false);
+            await Connection.ReconnectAsync(2 * _options.ConnectTimeout, TimeSpan.FromSeconds(2), cancellation).ConfigureAwait(false);
         }
         catch (LinkLostException e)
         {

@@ -62,8 +62,8 @@ public sealed record RemoteOptions
     /// <summary>Longest wait for an answer before the link counts as cut. Shortened to ten times the expected time, at least one second.</summary>
     public TimeSpan AnswerDeadline { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Longest wait for the answer to a new stream. A generation that can't begin is given up after twice as long.</summary>
-    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
+    /// <summary>Longest wait for the answer to a new stream. A generation that can't begin is given up after twice as long, or after two seconds where nobody listens.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Silence after which a heartbeat is sent.</summary>
     public TimeSpan Heartbeat { get; init; } = TimeSpan.FromSeconds(5);
