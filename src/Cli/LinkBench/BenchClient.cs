@@ -9,6 +9,9 @@ internal sealed class BenchClient(BenchRig rig, BenchMethod method, Uri server)
     /// <summary>Longest wait for an answer where links are cut or calls lost: a lost prompt is otherwise noticed only after half a minute.</summary>
     private static readonly TimeSpan ShortDeadline = TimeSpan.FromSeconds(3);
 
+    /// <summary>Longest wait for a connection: a machine busy with everything at once may be slow, which is no fault of the link's.</summary>
+    private static readonly TimeSpan Connecting = TimeSpan.FromSeconds(60);
+
     private long _received;
 
     /// <summary>Verified tokens received so far, unfinished answers included.</summary>
@@ -25,8 +28,8 @@ internal sealed class BenchClient(BenchRig rig, BenchMethod method, Uri server)
     /// <exception cref="Models.InputException">The server refuses or can't be reached.</exception>
     public async Task<LinkAnswer> WriteAsync(BenchCase one, CancellationToken cancellation)
     {
-        RemoteOptions options = new() { Server = server };
-        RemoteGenerator generator = new(rig.Client(method), Unreliable ? options with { AnswerDeadline = ShortDeadline, ConnectTimeout = ShortDeadline } : options);
+        RemoteOptions options = new() { Server = server, ConnectTimeout = Connecting };
+        RemoteGenerator generator = new(rig.Client(method), Unreliable ? options with { AnswerDeadline = ShortDeadline } : options);
         GenerationRequest request = new() { PromptIds = one.Prompt, MaxNewTokens = rig.MaxNew };
         RemoteMethod calls = method switch
         {
