@@ -61,14 +61,12 @@ public sealed class LanguageModel : IDisposable
         typeof(LanguageModel).Module.ModuleVersionId.ToString(), BackendName, $"{_arithmetic}", CostCache.FileFact(_file.Path),
     ];
 
+    /// <summary>The file's tensors, for a device that holds its own copy of some.</summary>
     internal LlamaTensors Tensors => _file.Tensors;
 
     internal IBackend Backend { get; }
 
     internal LlamaModel Target { get; }
-
-    /// <summary>The file's tensors, for a device that holds its own copy of some.</summary>
-    internal LlamaTensors Tensors => _file.Tensors;
 
     /// <summary>Opens a model: a Hugging Face folder, a .safetensors file or a .gguf file.</summary>
     /// <exception cref="InputException">The path holds no model the engine runs, or an option is out of range.</exception>
