@@ -48,8 +48,8 @@ internal static class LinkTablePrinter
 
     private static string Name(BenchMethod method) => method switch
     {
-        BenchMethod.VanillaPerCall => "vanilla per call",
-        BenchMethod.VanillaStreamed => "vanilla streamed",
+        BenchMethod.VanillaPerCall => "per call",
+        BenchMethod.VanillaStreamed => "streamed",
         BenchMethod.Eagle2 => "EAGLE-2",
         _ => "MoA",
     };
