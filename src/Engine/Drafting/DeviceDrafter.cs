@@ -150,5 +150,6 @@ internal sealed class DeviceDraftSession : DraftSession
         _mixer?.Dispose();
         _crossCache?.Dispose();
         _activations.Dispose();
+        base.Dispose();
     }
 }

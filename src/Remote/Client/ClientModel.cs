@@ -142,7 +142,7 @@ public sealed class ClientModel : IDisposable
         try
         {
             LlamaModel ends = new(device, model.Tensors, endsOnly: true);
-            opened = Drafters.OpenCheckpoint(device, ends, drafter, options);
+            opened = Drafters.OpenCheckpoint(device, ends, model.Tensors, drafter, options);
             ModelIdentity identity = ModelIdentity.Of(modelPath, opened is MoaDrafter ? drafter : null);
             return new ClientModel(device, ends, model.Tokenizer, model.ContextLength, opened, identity, () =>
             {
