@@ -29,7 +29,7 @@ usage: ./build.sh VERB [arguments]
                  makes out/llspec-train-RID.tar.gz (linux-x64 by default): the CLI with its runtime,
                  for machines without .NET that are to train or distil
   gpu-package    packs tests, benchmark and sources for a machine with a GPU: out/llspec-gpu.tar.xz
-  native         builds the native parts into out/native: emulated CUDA device, loadable kernels
+  native         builds the native parts into out/native: CPU kernels, emulated CUDA device, loadable kernels
   cuda-check     compiles the CUDA kernels (sm_90 at least), then runs their tests on the emulated device, sanitizers included
   test-kernel NAME [--backend cpu|emulated|cuda] [--seed S]
                  one operation's tests on one backend; NAME as in docs/cuda.md, e.g. attention
@@ -319,7 +319,7 @@ gpu_package() {
         run_dotnet publish "${project%%:*}" -c Release -r linux-x64 --self-contained -p:PublishTrimmed=true -p:TrimMode=partial -p:SuppressTrimAnalysisWarnings=true \
             -p:TreatWarningsAsErrors=false -p:RunAnalyzers=false -p:DebugType=none -p:InvariantGlobalization=true --artifacts-path "$out/gpu-obj" -o "$folder/${project##*:}"
     done
-    cp -r "$root/native/cuda" "$folder/native/"
+    cp -r "$root/native/cuda" "$root/native/cpu" "$folder/native/"
     cp "$root/CMakeLists.txt" "$root/LICENSE" "$folder/"
     cp "$root/native/gpu-package/run.sh" "$folder/run.sh"
     git -C "$root" rev-parse HEAD >"$folder/commit" 2>/dev/null || printf 'unknown\n' >"$folder/commit"

@@ -65,6 +65,15 @@ public interface IBackend : IDisposable
     /// </summary>
     void MatMul(Weight weight, Matrix input, Matrix output, Weight? bias = null, bool accumulate = false);
 
+    /// <summary>Several products of one input (queries, keys and values; gate and up), each as <see cref="MatMul"/> computes it: a backend may share work among them.</summary>
+    void MatMulAll(Matrix input, ReadOnlySpan<Product> products)
+    {
+        foreach (Product product in products)
+        {
+            MatMul(product.Weight, input, product.Output, product.Bias);
+        }
+    }
+
     /// <summary>Rotates each head of each row in place by its position; values [n, heads*D], D = table.HeadSize, pairs (i, i + D/2).</summary>
     void Rope(Matrix values, int heads, RopeTable table, ReadOnlySpan<int> positions);
 
@@ -154,6 +163,12 @@ public interface IBackend : IDisposable
     /// <summary>Copies from the host, row-major without gaps.</summary>
     void Write(ReadOnlySpan<float> source, Matrix destination);
 }
+
+/// <summary>One of several matrix products of the same input, see <see cref="IBackend.MatMulAll"/>.</summary>
+/// <param name="Weight">[O, I].</param>
+/// <param name="Output">[n, O].</param>
+/// <param name="Bias">[1, O] or null.</param>
+public readonly record struct Product(Weight Weight, Matrix Output, Weight? Bias = null);
 
 /// <summary>Bytes touched at least once and floating-point operations of one call: what a benchmark divides time by.</summary>
 public readonly record struct OperationCost(long Bytes, long Flops);

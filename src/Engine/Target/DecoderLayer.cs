@@ -52,9 +52,7 @@ internal sealed class DecoderLayer
         int n = batch.Count;
         Matrix norm = scratch.Norm.Slice(0, n), q = scratch.Query.Slice(0, n), k = scratch.Key.Slice(0, n), v = scratch.Value.Slice(0, n);
         _backend.RmsNorm(x, _inputNorm, _epsilon, norm);
-        _backend.MatMul(_query, norm, q, _queryBias);
-        _backend.MatMul(_key, norm, k, _keyBias);
-        _backend.MatMul(_value, norm, v, _valueBias);
+        _backend.MatMulAll(norm, [new(_query, q, _queryBias), new(_key, k, _keyBias), new(_value, v, _valueBias)]);
         _backend.RopeAndStore(batch, cacheLayer, _rope, q, _heads, k, v);
         Attend(batch, cacheLayer, q, x, scratch);
     }
@@ -65,8 +63,7 @@ internal sealed class DecoderLayer
         int n = batch.Count;
         Matrix norm = scratch.Norm.Slice(0, n), k = scratch.Key.Slice(0, n), v = scratch.Value.Slice(0, n);
         _backend.RmsNorm(source, _inputNorm, _epsilon, norm);
-        _backend.MatMul(_key, norm, k, _keyBias);
-        _backend.MatMul(_value, norm, v, _valueBias);
+        _backend.MatMulAll(norm, [new(_key, k, _keyBias), new(_value, v, _valueBias)]);
         _backend.Rope(k, _kvHeads, _rope, batch);
         _backend.StoreKv(batch, 0, k, v);
     }
@@ -88,9 +85,7 @@ internal sealed class DecoderLayer
         int n = x.Rows;
         Matrix norm = scratch.Norm.Slice(0, n), q = scratch.Query.Slice(0, n), k = scratch.Key.Slice(0, n), v = scratch.Value.Slice(0, n);
         _backend.RmsNorm(x, _inputNorm, _epsilon, norm);
-        _backend.MatMul(_query, norm, q, _queryBias);
-        _backend.MatMul(_key, norm, k, _keyBias);
-        _backend.MatMul(_value, norm, v, _valueBias);
+        _backend.MatMulAll(norm, [new(_query, q, _queryBias), new(_key, k, _keyBias), new(_value, v, _valueBias)]);
         _backend.Rope(q, _heads, _rope, positions);
         _backend.Rope(k, _kvHeads, _rope, positions);
         Matrix attention = scratch.Attention.Slice(0, n);
@@ -112,8 +107,7 @@ internal sealed class DecoderLayer
         int n = x.Rows;
         Matrix norm = scratch.Norm.Slice(0, n), gate = scratch.Gate.Slice(0, n), up = scratch.Up.Slice(0, n);
         _backend.RmsNorm(x, _postNorm, _epsilon, norm);
-        _backend.MatMul(_gate, norm, gate);
-        _backend.MatMul(_up, norm, up);
+        _backend.MatMulAll(norm, [new(_gate, gate), new(_up, up)]);
         _backend.SwiGlu(gate, up, gate);
         _backend.MatMul(_down, gate, x, accumulate: true);
     }

@@ -95,6 +95,30 @@ public abstract class IntegerMatMulTests(SimdWidth width)
     }
 
     [Fact]
+    public void Products_of_one_input_are_those_computed_apart()
+    {
+        using Bench bench = Start();
+        const int k = 256;
+        TensorType[][] sets = [[TensorType.Q4_1, TensorType.Q4_1, TensorType.Q4_1], [TensorType.Q4_0, TensorType.Q6_K], [TensorType.Q8_0, TensorType.F32], [TensorType.Q5_K, TensorType.Q4_K]];
+        foreach (TensorType[] types in sets)
+        {
+            foreach (int n in (int[])[1, 6])
+            {
+                Matrix input = bench.Random(n, k, n);
+                Weight[] weights = [.. types.Select((type, i) => bench.Weight(type, 40 + (600 * i), k, i).Weight)];
+                Weight bias = bench.Vector(Bench.Values(weights[^1].Rows, 9));
+                Matrix[] together = [.. weights.Select(w => bench.Matrix(n, w.Rows))], apart = [.. weights.Select(w => bench.Matrix(n, w.Rows))];
+                bench.Backend.MatMulAll(input, [.. weights.Select((w, i) => new Product(w, together[i], i == weights.Length - 1 ? bias : null))]);
+                for (int i = 0; i < weights.Length; i++)
+                {
+                    bench.Backend.MatMul(weights[i], input, apart[i], i == weights.Length - 1 ? bias : null);
+                    Compare.SameBits(bench.Read(apart[i]), bench.Read(together[i]), $"{types[i]}, product {i} of {n} rows");
+                }
+            }
+        }
+    }
+
+    [Fact]
     public void Interleaved_heads_are_undone()
     {
         using Bench bench = Start();
@@ -132,6 +156,20 @@ public abstract class IntegerMatMulTests(SimdWidth width)
             Assert.All(result[20..40], static v => Assert.False(float.IsFinite(v)));
             Assert.All(result[40..], static v => Assert.True(float.IsFinite(v)));
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Scales_that_are_not_finite_give_no_numbers(TensorType type)
+    {
+        using Bench bench = Start();
+        int k = Math.Max(64, type.BlockElements());
+        byte[] stored = StoredRows.Random(type, 20 * k, 3);
+        BitConverter.TryWriteBytes(stored.AsSpan((int)(3 * type.Bytes(k)) + (type == TensorType.Q6_K ? 208 : 0)), Half.PositiveInfinity);
+        Matrix output = bench.Matrix(1, 20);
+        bench.Backend.MatMul(bench.Load(type, stored, [20, k]), bench.Random(1, k, 4), output);
+        float[] result = bench.Read(output);
+        Assert.All(Enumerable.Range(0, 20), o => Assert.Equal(o != 3, float.IsFinite(result[o])));
     }
 
     [Theory]

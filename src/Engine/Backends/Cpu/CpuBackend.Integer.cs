@@ -8,6 +8,9 @@ public sealed unsafe partial class CpuBackend
     // Below this many elements quantising the input is done before another thread could help.
     private const long ElementsPerInputItem = 32 * 1024;
 
+    // Products that may share their input.
+    private const int MostShared = 4;
+
     /// <inheritdoc/>
     public Weight LoadMatrix(TensorView view)
     {
@@ -24,7 +27,54 @@ public sealed unsafe partial class CpuBackend
         return w;
     }
 
-    private bool UsesIntegers(CpuWeight weight) => _arithmetic == Arithmetic.Auto && PackedWeights.Supports(weight.Type);
+    /// <inheritdoc/>
+    public void MatMulAll(Matrix input, ReadOnlySpan<Product> products)
+    {
+        if (products.IsEmpty)
+        {
+            return;
+        }
+
+        if (!ShareInput(products))
+        {
+            foreach (Product product in products)
+            {
+                MatMul(product.Weight, input, product.Output, product.Bias);
+            }
+
+            return;
+        }
+
+        Span<MatMulTarget> targets = stackalloc MatMulTarget[MostShared];
+        SharedWeights weights = default;
+        MatMulJob job = default;
+        for (int i = 0; i < products.Length; i++)
+        {
+            weights[i] = Cpu(products[i].Weight);
+            job = Describe(weights[i], input, products[i].Output, products[i].Bias, accumulate: false);
+            targets[i] = job.Target;
+        }
+
+        if (job.Rows == 0)
+        {
+            return;
+        }
+
+        lock (_team.Gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            RunIntegers(job, ((ReadOnlySpan<CpuWeight>)weights)[..products.Length], targets[..products.Length]);
+        }
+
+        GC.KeepAlive(input.Buffer);
+        foreach (Product product in products)
+        {
+            GC.KeepAlive(product.Output.Buffer);
+            GC.KeepAlive(product.Bias);
+        }
+    }
+
+    private bool UsesIntegers(CpuWeight weight) => _arithmetic == Arithmetic.Auto && weight.HasIntegers;
 
     private PackedWeights Packed(CpuWeight weight)
     {
@@ -37,42 +87,76 @@ public sealed unsafe partial class CpuBackend
         return weight.Packed;
     }
 
-    /// <summary>Quantises the input once, then multiplies. Holds the team's gate.</summary>
-    private void RunInteger(CpuWeight weight, in MatMulJob product)
+    private bool UsesNative(CpuWeight weight) => _native is not null && PackedWeights.HasNative(weight.Type);
+
+    private InputFormat FormatOf(CpuWeight weight) => PackedWeights.InputFormatOf(weight.Type, UsesNative(weight));
+
+    /// <summary>Whether products can share their quantised input.</summary>
+    private bool ShareInput(ReadOnlySpan<Product> products)
     {
-        PackedWeights packed = Packed(weight);
-        bool native = _native is not null && PackedWeights.HasNative(weight.Type);
-        InputFormat format = PackedWeights.InputFormatOf(weight.Type, native);
+        CpuWeight first = Cpu(products[0].Weight);
+        bool share = products.Length <= MostShared;
+        foreach (Product product in products)
+        {
+            CpuWeight w = Cpu(product.Weight);
+            share = share && UsesIntegers(w) && FormatOf(w) == FormatOf(first) && w.Columns == first.Columns;
+        }
+
+        return share;
+    }
+
+    /// <summary>Quantises the input once, then multiplies it with all weights, whose items are shared out together. Holds the team's gate.</summary>
+    private void RunIntegers(in MatMulJob product, ReadOnlySpan<CpuWeight> weights, ReadOnlySpan<MatMulTarget> targets)
+    {
+        InputFormat format = FormatOf(weights[0]);
+        int inputBytes = InputBlocks.Bytes(format), blocks = product.Columns / 32;
         InputJob inputs = new()
         {
             Input = product.Input,
             Stride = product.InputStride,
             Rows = product.Rows,
-            Blocks = packed.Blocks,
+            Blocks = blocks,
             Format = format,
-            Output = _scratch.Shared((long)product.Rows * packed.Blocks * InputBlocks.Bytes(format)),
+            Output = _scratch.Shared((long)product.Rows * blocks * inputBytes),
         };
         int tiles = inputs.Tiles;
-        int items = _team.Threads == 1 ? 1 : (int)Math.Clamp(product.Rows * (long)product.Columns / ElementsPerInputItem, 1, Math.Min(tiles, _team.Threads));
-        inputs.TilesPerItem = (tiles + items - 1) / items;
+        int inputItems = _team.Threads == 1 ? 1 : (int)Math.Clamp(product.Rows * (long)product.Columns / ElementsPerInputItem, 1, Math.Min(tiles, _team.Threads));
+        inputs.TilesPerItem = (tiles + inputItems - 1) / inputItems;
         _team.Run(&InputBlocks.Run, &inputs, (tiles + inputs.TilesPerItem - 1) / inputs.TilesPerItem);
 
-        IntegerJob job = new()
+        IntegerJob* jobs = stackalloc IntegerJob[MostShared];
+        int items = 0;
+        for (int i = 0; i < weights.Length; i++)
         {
-            Weights = packed.Data,
-            GroupBytes = packed.GroupBytes,
-            Blocks = packed.Blocks,
-            Groups = packed.Groups,
-            Inputs = inputs.Output,
-            InputBytes = InputBlocks.Bytes(format),
-            Rows = product.Rows,
-            Function = native ? _native!.Int8Tile : null,
-            Target = product.Target,
-            TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * packed.Blocks * InputBlocks.Bytes(format))))),
-        };
-        OperationCost cost = OperationCosts.MatMul(weight.Type, product.Rows, product.Columns, weight.Rows);
-        items = Math.Max(1, Items(packed.Groups * job.RowItems, cost.Bytes, cost.Flops) / job.RowItems);
-        job.GroupsPerItem = (packed.Groups + items - 1) / items;
-        _team.Run(_kernels.IntegerMatMul(weight.Type, native), &job, job.Items);
+            PackedWeights packed = Packed(weights[i]);
+            bool native = UsesNative(weights[i]);
+            IntegerJob job = new()
+            {
+                Kernel = _kernels.IntegerMatMul(weights[i].Type, native),
+                Weights = packed.Data,
+                GroupBytes = packed.GroupBytes,
+                Blocks = blocks,
+                Groups = packed.Groups,
+                Inputs = inputs.Output,
+                InputBytes = inputBytes,
+                Rows = product.Rows,
+                Function = native ? _native!.Int8Tile : null,
+                Target = targets[i],
+                TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),
+            };
+            OperationCost cost = OperationCosts.MatMul(weights[i].Type, product.Rows, product.Columns, weights[i].Rows);
+            int outputItems = Math.Max(1, Items(packed.Groups * job.RowItems, cost.Bytes, cost.Flops) / job.RowItems);
+            job.GroupsPerItem = (packed.Groups + outputItems - 1) / outputItems;
+            jobs[i] = job;
+            items += job.Items;
+        }
+
+        _team.Run(&IntegerJob.RunItem, jobs, items);
+    }
+
+    [System.Runtime.CompilerServices.InlineArray(MostShared)]
+    private struct SharedWeights
+    {
+        private CpuWeight _first;
     }
 }

@@ -59,30 +59,7 @@ public sealed unsafe partial class CpuBackend
     public void MatMul(Weight weight, Matrix input, Matrix output, Weight? bias = null, bool accumulate = false)
     {
         CpuWeight w = Cpu(weight);
-        if (input.Columns != w.Columns)
-        {
-            throw new ArgumentException($"weight {w.Name} is [{w.Rows}, {w.Columns}], its input [{input.Rows}, {input.Columns}]");
-        }
-
-        Expect(output, input.Rows, w.Rows, "MatMul's output");
-        MatMulJob job = new()
-        {
-            Weights = w.Data,
-            RowBytes = w.RowBytes,
-            Columns = w.Columns,
-            HeadSize = w.HeadSize,
-            Input = Data(input),
-            InputStride = input.Stride,
-            Rows = input.Rows,
-            Target = new MatMulTarget
-            {
-                Outputs = w.Rows,
-                Output = Data(output),
-                OutputStride = output.Stride,
-                Bias = bias is null ? null : Vector(bias, w.Rows, "bias"),
-                Accumulate = accumulate,
-            },
-        };
+        MatMulJob job = Describe(w, input, output, bias, accumulate);
         if (job.Rows == 0 || w.Rows == 0)
         {
             return;
@@ -93,7 +70,7 @@ public sealed unsafe partial class CpuBackend
             ObjectDisposedException.ThrowIf(_disposed, this);
             if (UsesIntegers(w))
             {
-                RunInteger(w, job);
+                RunIntegers(job, [w], [job.Target]);
             }
             else
             {
@@ -271,6 +248,35 @@ public sealed unsafe partial class CpuBackend
         }
 
         GC.KeepAlive(destination.Buffer);
+    }
+
+    /// <summary>Checks the shapes of a product.</summary>
+    private static MatMulJob Describe(CpuWeight w, Matrix input, Matrix output, Weight? bias, bool accumulate)
+    {
+        if (input.Columns != w.Columns)
+        {
+            throw new ArgumentException($"weight {w.Name} is [{w.Rows}, {w.Columns}], its input [{input.Rows}, {input.Columns}]");
+        }
+
+        Expect(output, input.Rows, w.Rows, "MatMul's output");
+        return new MatMulJob
+        {
+            Weights = w.Data,
+            RowBytes = w.RowBytes,
+            Columns = w.Columns,
+            HeadSize = w.HeadSize,
+            Input = Data(input),
+            InputStride = input.Stride,
+            Rows = input.Rows,
+            Target = new MatMulTarget
+            {
+                Outputs = w.Rows,
+                Output = Data(output),
+                OutputStride = output.Stride,
+                Bias = bias is null ? null : Vector(bias, w.Rows, "bias"),
+                Accumulate = accumulate,
+            },
+        };
     }
 
     private void RunMatMul(ref MatMulJob job, TensorType type)

@@ -8,6 +8,7 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 internal sealed unsafe class CpuWeight : Weight
 {
     private readonly float[]? _vector;
+    private bool? _hasIntegers;
 
     public CpuWeight(TensorView view)
         : base(view.Name, view.Shape.Count <= 1 ? 1 : view.Rows, view.Shape.Count <= 1 ? checked((int)view.Elements) : view.Columns)
@@ -50,6 +51,9 @@ internal sealed unsafe class CpuWeight : Weight
 
     /// <summary>Rows per head where RoPE pairs are stored interleaved (<see cref="TensorView.StoredRow"/>), else 0.</summary>
     public int HeadSize { get; }
+
+    /// <summary>Whether integer kernels compute with it: its type has them and its scales are numbers, so that what is broken ends as it does in f32.</summary>
+    public bool HasIntegers => _hasIntegers ??= PackedWeights.Supports(Type) && PackedWeights.HasFiniteScales(this);
 
     /// <summary>The weight in the order of the integer kernels, once they have used it. Belongs to whoever holds the team's gate.</summary>
     public PackedWeights? Packed { get; set; }

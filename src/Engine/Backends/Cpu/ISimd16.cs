@@ -36,6 +36,9 @@ internal unsafe interface ISimd16<T>
     /// <summary>16 consecutive IEEE halves, exact (subnormals, infinities and NaN included).</summary>
     static abstract T LoadHalf(ushort* source);
 
+    /// <summary>16 consecutive finite IEEE halves, exact (subnormals included).</summary>
+    static abstract T LoadFiniteHalf(ushort* source);
+
     /// <summary>16 signed bytes as floats.</summary>
     static abstract T FromSBytes(Vector128<sbyte> values);
 

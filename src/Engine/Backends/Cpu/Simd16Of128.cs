@@ -72,6 +72,9 @@ internal readonly unsafe struct Simd16Of128 : ISimd16<Simd16Of128>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Simd16Of128 LoadFiniteHalf(ushort* source) => LoadHalf(source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of128 FromSBytes(Vector128<sbyte> values)
     {
         (Vector128<short> low, Vector128<short> high) = Vector128.Widen(values);

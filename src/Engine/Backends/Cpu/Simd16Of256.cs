@@ -54,6 +54,9 @@ internal readonly unsafe struct Simd16Of256 : ISimd16<Simd16Of256>
     public static Simd16Of256 LoadHalf(ushort* source) => new(Half(Vector128.Load((short*)source)), Half(Vector128.Load((short*)source + 8)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Simd16Of256 LoadFiniteHalf(ushort* source) => new(FiniteHalf(Vector128.Load((short*)source)), FiniteHalf(Vector128.Load((short*)source + 8)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of256 FromSBytes(Vector128<sbyte> values) => new(
         Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(values)),
         Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(Sse2.ShiftRightLogical128BitLane(values, 8))));
@@ -136,6 +139,10 @@ internal readonly unsafe struct Simd16Of256 : ISimd16<Simd16Of256>
         return Vector256.ConditionalSelect(
             Vector256.Equals(shifted & special, special), shifted | Vector256.Create(Simd16Parts.FloatSpecial), value).AsSingle();
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> FiniteHalf(Vector128<short> bits) =>
+        ((Avx2.ConvertToVector256Int32(bits).AsUInt32() << 13) & Vector256.Create(Simd16Parts.HalfMask)).AsSingle() * Vector256.Create(Simd16Parts.HalfScale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> PowerOfTwo(Vector256<float> n) => ((n + Vector256.Create(Simd16Parts.ExponentBias)).AsUInt32() << 23).AsSingle();

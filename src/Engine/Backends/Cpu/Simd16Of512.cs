@@ -51,6 +51,11 @@ internal readonly unsafe struct Simd16Of512 : ISimd16<Simd16Of512>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Simd16Of512 LoadFiniteHalf(ushort* source) => new(
+        (Vector512.ShiftLeft(Avx512F.ConvertToVector512Int32(Vector256.Load((short*)source)).AsUInt32(), 13) & Vector512.Create(Simd16Parts.HalfMask)).AsSingle()
+        * Vector512.Create(Simd16Parts.HalfScale));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of512 FromSBytes(Vector128<sbyte> values) =>
         new(Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(values)));
 

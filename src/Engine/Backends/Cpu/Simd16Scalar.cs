@@ -55,6 +55,8 @@ internal unsafe struct Simd16Scalar : ISimd16<Simd16Scalar>
         return result;
     }
 
+    public static Simd16Scalar LoadFiniteHalf(ushort* source) => LoadHalf(source);
+
     public static Simd16Scalar LoadHalf(ushort* source)
     {
         Simd16Scalar result = default;

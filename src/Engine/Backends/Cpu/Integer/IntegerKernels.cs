@@ -6,6 +6,9 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 /// <summary>One integer matrix product for the thread team: items are rectangles of output groups x row tiles.</summary>
 internal unsafe struct IntegerJob
 {
+    /// <summary>The kernel of the weights' type.</summary>
+    public delegate*<void*, int, int, void> Kernel;
+
     /// <summary>Packed groups (<see cref="PackedWeights"/>).</summary>
     public byte* Weights;
 
@@ -47,6 +50,18 @@ internal unsafe struct IntegerJob
 
     /// <summary>All items.</summary>
     public readonly int Items => (Groups + GroupsPerItem - 1) / GroupsPerItem * RowItems;
+
+    /// <summary>Items of several consecutive jobs, numbered through: runs one.</summary>
+    public static void RunItem(void* jobs, int thread, int item)
+    {
+        IntegerJob* job = (IntegerJob*)jobs;
+        for (int items; item >= (items = job->Items); job++)
+        {
+            item -= items;
+        }
+
+        job->Kernel(job, thread, item);
+    }
 }
 
 /// <summary>Matrix products of packed weights and quantised inputs.</summary>

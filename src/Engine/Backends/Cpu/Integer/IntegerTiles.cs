@@ -113,7 +113,7 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
                 }
             }
 
-            TVec scales = TVec.LoadHalf((ushort*)weights);
+            TVec scales = TVec.LoadFiniteHalf((ushort*)weights);
             a0 = Add(a0, s0, scales, inputs);
             if (TRows.Count > 1)
             {

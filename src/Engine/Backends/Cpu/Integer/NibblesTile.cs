@@ -86,7 +86,7 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
             }
 
             SimdMath.Prefetch(weights + PackedWeights.PrefetchDistance);
-            TVec scales = TVec.LoadHalf((ushort*)weights), minima = TKind.HasMinimum ? TVec.LoadHalf((ushort*)weights + 16) : default;
+            TVec scales = TVec.LoadFiniteHalf((ushort*)weights), minima = TKind.HasMinimum ? TVec.LoadFiniteHalf((ushort*)weights + 16) : default;
             a0 = Add(a0, s0, scales, minima, inputs);
             if (TRows.Count > 1)
             {

@@ -82,6 +82,26 @@ internal sealed unsafe class PackedWeights : IDisposable
         return packed;
     }
 
+    /// <summary>Whether no block has an infinity or NaN as scale or minimum.</summary>
+    public static bool HasFiniteScales(CpuWeight weight)
+    {
+        int first = weight.Type == TensorType.Q6_K ? 208 : 0, halves = weight.Type is TensorType.Q4_1 or TensorType.Q4_K or TensorType.Q5_K ? 2 : 1;
+        int blockBytes = weight.Type.BlockBytes();
+        byte* end = weight.Data + (weight.Rows * weight.RowBytes);
+        for (byte* block = weight.Data; block < end; block += blockBytes)
+        {
+            for (int half = 0; half < halves; half++)
+            {
+                if ((Unsafe.ReadUnaligned<ushort>(block + first + (2 * half)) & 0x7c00) == 0x7c00)
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
     public void Dispose() => _block.Dispose();
 
     private static int SuperBits(TensorType type) => type switch

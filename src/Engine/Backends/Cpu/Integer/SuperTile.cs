@@ -55,10 +55,10 @@ internal readonly unsafe struct SuperTile<TVec, TInt, TKind> : IIntegerTile
 
         for (; blocks > 0; blocks -= 8)
         {
-            TVec scale = TVec.LoadHalf((ushort*)weights), minimum = default;
+            TVec scale = TVec.LoadFiniteHalf((ushort*)weights), minimum = default;
             if (TKind.Bits != 6)
             {
-                minimum = TVec.Multiply(TVec.LoadHalf((ushort*)weights + 16), TVec.Broadcast(-1f));
+                minimum = TVec.Multiply(TVec.LoadFiniteHalf((ushort*)weights + 16), TVec.Broadcast(-1f));
             }
 
             weights += PackedSuperBlocks.HeaderBytes(TKind.Bits);
