@@ -44,10 +44,11 @@ internal sealed class LinkBenchCommand : Command
         : base("link-bench", "Measure client and server over emulated links: --profile, --cuts, --clients or --disconnected.")
     {
         _console = console;
-        foreach (Option option in (Option[])
-                 [
-                     _model, _drafter, _eagle, _independent, _profile, _prompts, _files, _maxNew, _pass, _faults, _cuts, _clients, _seconds, _budget, _disconnected, _cutsPerPrompt, _seed, _threads, _plot,
-                 ])
+        Option[] options =
+        [
+            _model, _drafter, _eagle, _independent, _profile, _prompts, _files, _maxNew, _pass, _faults, _cuts, _clients, _seconds, _budget, _disconnected, _cutsPerPrompt, _seed, _threads, _plot,
+        ];
+        foreach (Option option in options)
         {
             Add(option);
         }
