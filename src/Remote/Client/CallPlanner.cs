@@ -80,6 +80,10 @@ internal sealed class CallPlanner
         return tokens / Answer > _treeTokens / (Answer + Draft);
     }
 
+    /// <summary>Whether a step of drafting fits before the answer is expected, or the answer is so late that it may take long.</summary>
+    /// <param name="waited">Milliseconds since the call was sent.</param>
+    public bool HasTimeAhead(double waited) => waited + Level < Answer || waited > 2 * Answer;
+
     /// <summary>A tree was drafted.</summary>
     public void Drafted(int levels, double milliseconds)
     {

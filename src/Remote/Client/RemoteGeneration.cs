@@ -16,6 +16,9 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     /// <summary>Tokens drafted ahead of an answer at most: beyond, hardly any survive.</summary>
     private const int MaxAhead = 24;
 
+    /// <summary>Bounds of an adaptive tree where the request names none: slow links are worth deep ones.</summary>
+    private static readonly TreeSettings Largest = new(10, 4, 40);
+
     /// <summary>Sessions rebuilt in a row without a token between them, after which something is wrong beyond the link.</summary>
     private const int MaxRebuilds = 4;
 
@@ -51,7 +54,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         _maybeConnection = method == RemoteMethod.DrafterOnly ? null : new RemoteConnection(model, options, drafts ? model.Drafting : Drafting.None);
 
         // Here it is the link's round trip that decides how much is drafted: the planner of calls does that.
-        TreeSettings tree = request.Tree is { Adapts: false } given ? given : TreeSettings.Default;
+        TreeSettings tree = request.Tree is { Adapts: false } given ? given : options.Adaptive ? Largest : TreeSettings.Default;
         _drafting = drafts ? new RemoteDrafting(model, _sequence, tree, _maxTokens, options.Adaptive ? _planner : null) : null;
     }
 
@@ -248,7 +251,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         while (true)
         {
             Task<ServerMessage> receiving = Connection.Link.ReceiveAsync(cancellation).AsTask();
-            DraftAhead(receiving);
+            DraftAhead(receiving, sent);
             long waiting = Stopwatch.GetTimestamp();
             TimeSpan deadline = Deadline();
             Task first = await Task.WhenAny(receiving, Task.Delay(repeated ? deadline : deadline / 2, cancellation)).ConfigureAwait(false);
@@ -286,15 +289,16 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         return milliseconds < _options.AnswerDeadline.TotalMilliseconds ? TimeSpan.FromMilliseconds(milliseconds) : _options.AnswerDeadline;
     }
 
-    /// <summary>Assumes the most likely tokens below the last one until the answer is there.</summary>
-    private void DraftAhead(Task answer)
+    /// <summary>Assumes the most likely tokens below the last one while the answer is not expected yet, or is late: one step more would otherwise hold it up.</summary>
+    private void DraftAhead(Task answer, long sent)
     {
         if (_drafting is null || _open!.BodyCase != ClientMessage.BodyOneofCase.Verify || !_options.Adaptive)
         {
             return;
         }
 
-        while (!answer.IsCompleted && _text.Tail < MaxAhead && !TailEnds() && _drafting.TryNext(out TokenId token))
+        while (!answer.IsCompleted && _planner.HasTimeAhead(Stopwatch.GetElapsedTime(sent).TotalMilliseconds) && _text.Tail < MaxAhead && !TailEnds()
+            && _drafting.TryNext(out TokenId token))
         {
             _text.Assume(token);
         }
