@@ -22,6 +22,7 @@ internal sealed class ServerLink : IAsyncDisposable
     private readonly CancellationTokenSource _stop;
     private readonly ByteCounter _bytes;
     private Task _reading = Task.CompletedTask, _beating = Task.CompletedTask;
+    private Exception? _end;
     private long _lastHeard = Stopwatch.GetTimestamp();
 
     private ServerLink(RemoteOptions options, AsyncDuplexStreamingCall<ClientMessage, ServerMessage> call, CancellationTokenSource stop, ByteCounter bytes) =>
@@ -82,12 +83,11 @@ internal sealed class ServerLink : IAsyncDisposable
             await _call.RequestStream.WriteAsync(message, cancellation).ConfigureAwait(false);
             _bytes.Sent(message.CalculateSize() + FrameBytes);
         }
-        catch (Exception e) when (e is RpcException or InvalidOperationException or IOException or ObjectDisposedException)
+        catch (Exception e) when (e is RpcException or InvalidOperationException or IOException or ObjectDisposedException or HttpRequestException)
         {
             // Why the stream ended is the reader's to say: a refusal arrives as its status.
-            await _reading.ConfigureAwait(false);
-            await _inbox.Reader.Completion.ConfigureAwait(false);
-            throw new LinkLostException("the stream to the server has ended", e);
+            await Task.WhenAny(_reading, Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None)).ConfigureAwait(false);
+            throw _end ?? new LinkLostException("the stream to the server has ended", e);
         }
         finally
         {
@@ -119,7 +119,7 @@ internal sealed class ServerLink : IAsyncDisposable
             await _call.RequestStream.CompleteAsync().WaitAsync(soon.Token).ConfigureAwait(false);
             await _reading.WaitAsync(soon.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is OperationCanceledException or LinkLostException or RpcException or Models.InputException or SessionGoneException or InvalidOperationException)
+        catch (Exception e) when (e is OperationCanceledException or LinkLostException or RpcException or Models.InputException or SessionGoneException or InvalidOperationException or HttpRequestException or IOException or TimeoutException)
         {
             // The session's grace ends it then.
         }
@@ -136,7 +136,6 @@ internal sealed class ServerLink : IAsyncDisposable
 
     private async Task ReadAllAsync()
     {
-        Exception? end = null;
         try
         {
             await foreach (ServerMessage message in _call.ResponseStream.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
@@ -151,15 +150,15 @@ internal sealed class ServerLink : IAsyncDisposable
         }
         catch (RpcException e)
         {
-            end = LinkLostException.From(e, _options.Authority);
+            _end = LinkLostException.From(e, _options.Authority);
         }
-        catch (Exception e) when (e is OperationCanceledException or IOException or InvalidOperationException or ObjectDisposedException)
+        catch (Exception e) when (e is OperationCanceledException or IOException or InvalidOperationException or ObjectDisposedException or HttpRequestException)
         {
-            end = new LinkLostException("the stream to the server has ended", e);
+            _end = new LinkLostException("the stream to the server has ended", e);
         }
         finally
         {
-            _inbox.Writer.TryComplete(end ?? new LinkLostException("the server has ended the stream"));
+            _inbox.Writer.TryComplete(_end ??= new LinkLostException("the server has ended the stream"));
         }
     }
 
