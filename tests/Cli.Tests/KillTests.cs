@@ -55,7 +55,7 @@ public sealed class KillTests(ITestOutputHelper output)
 
     private static Process Start(string data, string folder)
     {
-        ProcessStartInfo start = new(Path.Combine(AppContext.BaseDirectory, OperatingSystem.IsWindows() ? "llspec.exe" : "llspec")) { RedirectStandardError = true, RedirectStandardOutput = true };
+        ProcessStartInfo start = new(Path.Combine(AppContext.BaseDirectory, OperatingSystem.IsWindows() ? "llspec.exe" : "llspec")) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
         foreach (string argument in (string[])["train", "--model", TinyFiles.Target, "--data", data, "--out", folder, "--kv-heads", "2", "--mlp", "16", "--lsa-mlp", "16", "--tokens", "64", "--checkpoint-every", "3", "--measure-every", "4", "--held-out", "1", "--steps", $"{Steps}"])
         {
             start.ArgumentList.Add(argument);
