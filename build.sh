@@ -312,8 +312,10 @@ test_kernel() {
 gpu_package() {
     local folder=$out/gpu-package project
     find_dotnet
+    # First, so that the projects carry the PTX, which serves where the GPU machine has no nvcc.
+    native
     rm -rf "$folder" "$out/gpu-obj"
-    mkdir -p "$folder/native"
+    mkdir -p "$folder/native" "$folder/kernel-tests"
     for project in tests/Engine.Tests:tests tests/Interop.Tests:interop bench/Cuda:bench; do
         # Partial: what is found by reflection stays. Full trimming would leave no test to run. Its own obj folder, as trimming changes what the ordinary build made.
         run_dotnet publish "${project%%:*}" -c Release -r linux-x64 --self-contained -p:PublishTrimmed=true -p:TrimMode=partial -p:SuppressTrimAnalysisWarnings=true \
@@ -321,7 +323,9 @@ gpu_package() {
     done
     cp -r "$root/native/cuda" "$root/native/cpu" "$folder/native/"
     cp "$root/CMakeLists.txt" "$root/LICENSE" "$folder/"
-    cp "$root/native/gpu-package/run.sh" "$folder/run.sh"
+    cp "$root"/native/gpu-package/* "$folder/"
+    cp "$out/native/llspec-cuda-tests" "$folder/kernel-tests/"
+    cp "$out"/native/llspec_kernels.* "$folder/kernel-tests/"
     git -C "$root" rev-parse HEAD >"$folder/commit" 2>/dev/null || printf 'unknown\n' >"$folder/commit"
     # The runtime is in there three times; a window as large as the whole finds that out.
     tar --sort=name --owner=0 --group=0 --mtime=@0 -C "$out" -c gpu-package | xz -6 --lzma2=preset=6,dict=192MiB -T1 >"$out/llspec-gpu.tar.xz"

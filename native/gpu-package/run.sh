@@ -45,14 +45,28 @@ tests() {
     return "$status"
 }
 
+# Every kernel against double precision, with fresh inputs and poisoned outputs. The last line counts.
+kernel_tests() {
+    [[ -n ${LLSPEC_CUDA_KERNELS:-} ]] || { echo "no device code: install nvcc"; return 1; }
+    "$here/kernel-tests/llspec-cuda-tests" --driver libcuda.so.1 --module "$LLSPEC_CUDA_KERNELS" --seed "$(date +%s)"
+}
+
 # A short list: the sanitizer slows kernels a hundredfold.
 sanitize() {
     command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed"; return 1; }
-    local tool
+    local tool kernel
     for tool in memcheck racecheck initcheck synccheck; do
-        compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/tests/LowLevelSpec.Engine.Tests" -noColor \
-            -method '*CudaElementTests.RmsNorm_matches_f64' -method '*CudaAttentionTests.A_row_that_sees_nothing_gives_zeros' || return 1
+        for kernel in rms_norm matmul attention tree accept; do
+            echo "$tool: $kernel"
+            compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/kernel-tests/llspec-cuda-tests" --driver libcuda.so.1 --module "$LLSPEC_CUDA_KERNELS" --filter "$kernel" || return 1
+        done
     done
+}
+
+# The peer for attention, where Python has PyTorch.
+sdpa() {
+    command -v python3 >/dev/null && python3 -c 'import torch' 2>/dev/null || { echo "no PyTorch: its attention is not measured"; return 0; }
+    python3 "$here/sdpa.py"
 }
 
 # What mma.sync and ldmatrix give for known inputs, for the emulated device's own test (native/cuda/tests/vectors).
@@ -63,17 +77,20 @@ vectors() {
 
 command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit --format=csv | tee "$work/gpu.csv"
 step kernels kernels
-for image in fatbin cubin ptx; do
-    [[ -s $work/kernels/llspec_kernels.$image ]] && export LLSPEC_CUDA_KERNELS=$work/kernels/llspec_kernels.$image && break
+for image in "$work/kernels/llspec_kernels.fatbin" "$here/kernel-tests/llspec_kernels.ptx"; do
+    [[ -s $image ]] && export LLSPEC_CUDA_KERNELS=$image && break
 done
 step interop-tests tests interop LowLevelSpec.Interop.Tests
 step engine-tests tests tests LowLevelSpec.Engine.Tests -class '*Cuda*'
+step kernel-tests kernel_tests
 step sanitizer sanitize
 step vectors vectors
+step pytorch sdpa
 step benchmark "$here/bench/LowLevelSpec.CudaBench" --device cuda "${model[@]}"
 
 printf '\n'
-sed -n '/^|/p' "$work/benchmark.log"
+sed -n '/^|/p' "$work/benchmark.log" "$work/pytorch.log"
+tail -n 1 "$work/kernel-tests.log"
 for name in interop-tests engine-tests; do
     sed -nE "s/.*Total: ([0-9]+), Errors: ([0-9]+), Failed: ([0-9]+), Skipped: ([0-9]+),.*/$name: \1 tests, \3 failed, \2 errors, \4 skipped/p" "$work/$name.log" | tail -n 1
 done

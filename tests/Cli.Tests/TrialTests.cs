@@ -85,6 +85,7 @@ public sealed class TrialTests
     [InlineData("make-tiny --out TINY/target/config.json", "--out TINY/target/config.json: can't write the tiny pair here: it is a file; choose another folder")]
     [InlineData("GENERATE --top-k 1.5", "--top-k: found '1.5', expected a whole number from 0 to 2147483647")]
     [InlineData("GENERATE --top-p x", "--top-p: found 'x', expected a number above 0 and at most 1")]
+    [InlineData("GENERATE --device tpu", "--device: found 'tpu', expected cpu, cuda, cuda:N (N counts from 0) or emulated")]
     [InlineData("GENERATE --eagle-mask x", "--eagle-mask: found 'x', expected reference or aligned")]
     public void Messages_name_the_option_the_path_and_the_way_out(string line, string message)
     {

@@ -45,7 +45,7 @@ public static class CudaDevices
         }
         catch (CudaException e)
         {
-            return new CudaReport(e.Name != "no driver", null, [], KernelImage.Carried, e.Message);
+            return new CudaReport(e.Code != 0, null, [], KernelImage.Carried, e.Message);
         }
     }
 
