@@ -1,3 +1,4 @@
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends;
@@ -156,6 +157,17 @@ public interface IBackend : IDisposable
 
     /// <summary>Index of the largest entry of each row, ties to the lower index. Waits. NaN, +infinity or a row of -infinity throws <see cref="ArithmeticException"/>.</summary>
     void ArgMax(Matrix logits, Span<int> tokens);
+
+    /// <summary>
+    /// Draws the token of output index <paramref name="draw"/> from logits [1, V]: temperature, top-k, top-p, min-p, the random stream's number of that index. Waits.
+    /// A backend draws all tokens or none, so that every mode of decoding chooses in the same place. NaN, +infinity or a row of -infinity throws <see cref="ArithmeticException"/>.
+    /// </summary>
+    /// <returns>False where choosing is the host's (<see cref="TokenSampler"/>): the CPU.</returns>
+    bool TrySample(Matrix logits, SamplingOptions options, long draw, out int token)
+    {
+        token = 0;
+        return false;
+    }
 
     /// <summary>Copies to the host, row-major without gaps. Waits.</summary>
     void Read(Matrix source, Span<float> destination);

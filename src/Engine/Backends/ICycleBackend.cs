@@ -1,4 +1,5 @@
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
 
 namespace LowLevelSpec.Engine.Backends;
 
@@ -36,7 +37,8 @@ internal interface ICycleBackend : IBackend
     /// <summary>Memory for the cycles of one generation.</summary>
     /// <param name="tree">Shape of its trees.</param>
     /// <param name="vocabulary">V.</param>
-    ICyclePlan CreateCycle(TreeSettings tree, int vocabulary);
+    /// <param name="sampling">How tokens are chosen; without penalties, which depend on tokens that the host counts.</param>
+    ICyclePlan CreateCycle(TreeSettings tree, int vocabulary, SamplingOptions sampling);
 }
 
 /// <summary>
@@ -80,7 +82,7 @@ internal interface ICyclePlan : IDisposable
     /// <summary>A tree of the root alone.</summary>
     void RootTree();
 
-    /// <summary>Walks the tree by the target's most likely tokens and commits: logits [nodes, V].</summary>
+    /// <summary>Chooses the target's token after each node and walks the tree while it is a child: logits [nodes, V].</summary>
     /// <param name="logits">The target's, of every node.</param>
     /// <param name="most">Most drafted tokens to accept: fewer than a tree's depth only where a measurement asks for a certain acceptance length.</param>
     void Accept(Matrix logits, int most);

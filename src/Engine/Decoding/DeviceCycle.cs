@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Engine.Target;
 
 namespace LowLevelSpec.Engine.Decoding;
@@ -27,12 +28,13 @@ internal sealed class DeviceCycle : IDisposable
     /// <param name="session">What drafts.</param>
     /// <param name="tree">Shape of the trees.</param>
     /// <param name="vocabulary">V.</param>
-    public DeviceCycle(ICycleBackend backend, TargetPass pass, PassBatch batch, KvCache cache, DraftSession session, TreeSettings tree, int vocabulary)
+    /// <param name="sampling">How tokens are chosen.</param>
+    public DeviceCycle(ICycleBackend backend, TargetPass pass, PassBatch batch, KvCache cache, DraftSession session, TreeSettings tree, int vocabulary, SamplingOptions sampling)
     {
         (_pass, _batch, _cache, _session) = (pass, batch, cache, session);
         int breadth = Math.Min(tree.Breadth, vocabulary), scored = breadth + ((tree.Depth - 2) * breadth * breadth);
         _treeNodes = Math.Min(tree.TotalTokens, scored) + 1;
-        _plan = backend.CreateCycle(tree, vocabulary);
+        _plan = backend.CreateCycle(tree, vocabulary, sampling);
     }
 
     /// <summary>Seconds that the last cycle took by the device's clock.</summary>

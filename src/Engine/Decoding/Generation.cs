@@ -112,10 +112,10 @@ internal sealed class Generation : IDisposable
             };
             _session = _drafts ? plan.Drafter.Begin(context) : new NoDrafter().CreateSession(context);
 
-            // A greedy choice is a comparison of logits wherever it is made; other choices are made by the host alone.
-            if (backend is ICycleBackend cycles && logitsOnDemand is null && _sampler.IsPlainArgMax && (!_drafts || _session.CanRecord))
+            // Penalties depend on tokens that the host counts.
+            if (backend is ICycleBackend cycles && logitsOnDemand is null && !request.Sampling.HasPenalties && (!_drafts || _session.CanRecord))
             {
-                _deviceCycle = new DeviceCycle(cycles, _pass, _batch, _cache, _session, tree, target.Config.VocabularySize);
+                _deviceCycle = new DeviceCycle(cycles, _pass, _batch, _cache, _session, tree, target.Config.VocabularySize, request.Sampling);
             }
         }
         catch
@@ -381,6 +381,12 @@ internal sealed class Generation : IDisposable
             {
                 _backend.ArgMax(logits, _argMax);
                 return new TokenId(_argMax[0]);
+            }
+
+            SamplingOptions sampling = _plan.Request.Sampling;
+            if (!sampling.HasPenalties && _backend.TrySample(logits, sampling, NewTokens, out int drawn))
+            {
+                return new TokenId(drawn);
             }
 
             _backend.Read(logits, _logits);

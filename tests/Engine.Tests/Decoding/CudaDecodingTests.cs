@@ -3,6 +3,7 @@ using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Engine.Target;
+using LowLevelSpec.Engine.Tests.Backends;
 using LowLevelSpec.Engine.Tests.Backends.Cuda;
 using LowLevelSpec.Interop.Cuda;
 using LowLevelSpec.Models;
@@ -41,13 +42,41 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
         }
     }
 
-    [Fact]
-    public void Sampled_tokens_are_the_plain_ones()
+    [Theory]
+    [InlineData("moa", 1)]
+    [InlineData("eagle", 1)]
+    [InlineData("moa", 1.2)]
+    public void Sampled_tokens_are_the_plain_ones(string name, float penalty)
     {
         using LanguageModel model = Open("enumerable");
-        using Drafter drafter = TinyModels.Instance.Open("moa", model, "enumerable");
-        GenerationRequest request = Request([1, 2, 3], 10) with { Sampling = new SamplingOptions { Temperature = 0.8f, Seed = 5 } };
+        using Drafter drafter = TinyModels.Instance.Open(name, model, "enumerable");
+        GenerationRequest request = Request([1, 2, 3], 10) with { Sampling = new SamplingOptions { Temperature = 0.8f, TopP = 0.95f, Seed = 5, RepetitionPenalty = penalty } };
         Assert.Equal(model.Generate(request).OutputIds, model.Generate(request with { Drafter = drafter, Tree = Small }).OutputIds);
+    }
+
+    [Theory]
+    [InlineData(0.7, 0, 1, 0)]
+    [InlineData(1.3, 20, 0.9, 0.02)]
+    public void The_device_draws_as_the_host_does(float temperature, int topK, float topP, float minP)
+    {
+        CudaFactory.Require();
+        const int vocabulary = 300, draws = 60;
+        using Bench bench = new(new CudaFactory().Create(1));
+        float[] logits = Bench.Values(vocabulary, 3, 2f);
+        Matrix row = bench.Matrix(1, vocabulary, logits);
+        SamplingOptions options = new() { Temperature = temperature, TopK = topK, TopP = topP, MinP = minP, Seed = 11 };
+        TokenSampler sampler = new(options, vocabulary, []);
+        int same = 0;
+        for (int draw = 0; draw < draws; draw++)
+        {
+            Assert.True(bench.Backend.TrySample(row, options, draw, out int token));
+            TokenId expected = sampler.Choose(logits);
+            same += token == expected.Value ? 1 : 0;
+            sampler.Commit(expected);
+        }
+
+        // Probabilities are rounded to 2^-40 there and to doubles here: a draw that falls between the two is one in 10^9.
+        Assert.Equal(draws, same);
     }
 
     [Theory]
@@ -68,13 +97,14 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
     }
 
     [Theory]
-    [InlineData("moa")]
-    [InlineData("moa:1")]
-    public void A_recorded_cycle_does_what_the_loop_of_the_host_does(string name)
+    [InlineData("moa", 0)]
+    [InlineData("moa", 0.9)]
+    [InlineData("moa:1", 0)]
+    public void A_recorded_cycle_does_what_the_loop_of_the_host_does(string name, float temperature)
     {
         using LanguageModel model = Open("enumerable");
         using Drafter drafter = TinyModels.Instance.Open(name, model, "enumerable");
-        GenerationRequest request = Request([3, 1, 4], 20) with { Drafter = drafter, Tree = Small };
+        GenerationRequest request = Request([3, 1, 4], 20) with { Drafter = drafter, Tree = Small, Sampling = new SamplingOptions { Temperature = temperature, Seed = 2 } };
         using Generation host = model.Begin(request, logitsOnDemand: false), device = model.Begin(request);
         host.Prefill(CancellationToken.None);
         device.Prefill(CancellationToken.None);

@@ -1,4 +1,5 @@
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Interop.Cuda;
 using LowLevelSpec.Interop.Cuda.Kernels;
 
@@ -8,12 +9,12 @@ namespace LowLevelSpec.Engine.Backends.Cuda;
 internal sealed partial class CudaBackend : ICycleBackend
 {
     /// <inheritdoc/>
-    public ICyclePlan CreateCycle(TreeSettings tree, int vocabulary)
+    public ICyclePlan CreateCycle(TreeSettings tree, int vocabulary, SamplingOptions sampling)
     {
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            return new Cycle(this, tree, vocabulary);
+            return new Cycle(this, tree, vocabulary, sampling);
         }
     }
 
@@ -22,14 +23,15 @@ internal sealed partial class CudaBackend : ICycleBackend
     {
         private readonly CudaBackend _backend;
         private readonly int _breadth, _total;
+        private readonly SamplingOptions _sampling;
         private readonly DeviceMemory _state, _tree, _grower, _rootGrower, _rows, _ancestors, _counts;
         private readonly PinnedMemory _host;
         private readonly DeviceScratch _scratch;
         private readonly CudaEvent _begun, _done;
 
-        public Cycle(CudaBackend backend, TreeSettings tree, int vocabulary)
+        public Cycle(CudaBackend backend, TreeSettings tree, int vocabulary, SamplingOptions sampling)
         {
-            _backend = backend;
+            (_backend, _sampling) = (backend, sampling);
             (_breadth, _total) = (Math.Min(tree.Breadth, vocabulary), tree.TotalTokens);
             CudaContext context = backend._context;
             const string Purpose = "the state of a cycle";
@@ -165,12 +167,15 @@ internal sealed partial class CudaBackend : ICycleBackend
 
         public void Accept(Matrix logits, int most)
         {
-            TopResult top = _backend.Top(logits, Address(logits), 1, withLogProbabilities: false, _tree.Address + (ulong)Offset<DeviceTree>(nameof(DeviceTree.Count)));
+            ulong nodes = _tree.Address + (ulong)Offset<DeviceTree>(nameof(DeviceTree.Count));
+            TopResult chosen = _sampling.Temperature > 0
+                ? _backend.Sample(logits, Address(logits), _sampling, 0, _tree.Address, _state.Address, nodes)
+                : _backend.Top(logits, Address(logits), 1, withLogProbabilities: false, nodes);
             _backend._kernels.Launch(Kernel.Accept, new Grid(1), new AcceptArgument
             {
                 Tree = _tree.Address,
-                Tokens = top.Tokens,
-                Status = top.Status,
+                Tokens = chosen.Tokens,
+                Status = chosen.Status,
                 State = _state.Address,
 
                 // Ends and lengths are cut by the host, which throws the state away then.

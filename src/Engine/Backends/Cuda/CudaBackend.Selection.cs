@@ -1,3 +1,4 @@
+using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Interop.Cuda;
 using LowLevelSpec.Interop.Cuda.Kernels;
 
@@ -64,6 +65,23 @@ internal sealed partial class CudaBackend
         }
     }
 
+    /// <inheritdoc/>
+    public bool TrySample(Matrix logits, SamplingOptions options, long draw, out int token)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        OperationChecks.Holds(logits.Rows == 1 && options.Temperature > 0 && !options.HasPenalties, "TrySample draws one token, at a temperature and without penalties");
+        Span<int> tokens = stackalloc int[1], status = stackalloc int[1];
+        lock (_gate)
+        {
+            TopResult drawn = Sample(logits, Begin(logits), options, draw, 0, 0, 0);
+            Fetch(drawn.Tokens, tokens);
+            Fetch(drawn.Status, status);
+        }
+
+        token = tokens[0];
+        return (status[0] & (int)~LogitStatus.NegativeInfinity) == 0 ? true : throw new ArithmeticException($"the logits hold {Describe((LogitStatus)status[0])}");
+    }
+
     /// <summary>Where the kernels leave their results: [rows, top], [rows, top], [rows].</summary>
     private readonly record struct TopResult(ulong Tokens, ulong LogProbabilities, ulong Status);
 
@@ -88,6 +106,32 @@ internal sealed partial class CudaBackend
         _kernels.Launch(Kernel.TopPartial, new Grid(chunks, n), argument);
         _kernels.Launch(Kernel.TopMerge, new Grid(n), argument);
         return new TopResult(argument.Tokens, argument.LogProbabilities, argument.Status);
+    }
+
+    private TopResult Sample(Matrix logits, ulong at, SamplingOptions options, long firstDraw, ulong tree, ulong state, ulong rowCount)
+    {
+        int n = logits.Rows;
+        SampleArgument argument = new()
+        {
+            Logits = at,
+            Tree = tree,
+            State = state,
+            Weights = _scratch.Get(ScratchKind.SampleWeights, (long)n * logits.Columns * sizeof(ulong)),
+            Tokens = _scratch.Get(ScratchKind.TopTokens, (long)n * sizeof(int)),
+            Status = _scratch.Get(ScratchKind.RowStatus, (long)n * sizeof(int)),
+            Count = rowCount,
+            Seed = options.Seed,
+            FirstDraw = firstDraw,
+            Temperature = options.Temperature,
+            TopP = options.TopP,
+            MinP = options.MinP,
+            TopK = options.TopK,
+            Rows = n,
+            Columns = logits.Columns,
+            Stride = logits.Stride,
+        };
+        _kernels.Launch(Kernel.Sample, new Grid(n), argument);
+        return new TopResult(argument.Tokens, 0, argument.Status);
     }
 
     private unsafe void Fetch<T>(ulong from, Span<T> to)

@@ -78,10 +78,7 @@ internal sealed class KernelTable(CudaModule module, CudaStream stream)
     {
         for (int i = 0; i < Known.Length; i++)
         {
-            if (i != (int)Kernel.Sample)
-            {
-                _functions[i] ??= module.Function(Known[i].Name, Known[i].SharedBytes);
-            }
+            _functions[i] ??= module.Function(Known[i].Name, Known[i].SharedBytes);
         }
     }
 
