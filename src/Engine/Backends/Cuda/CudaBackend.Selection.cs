@@ -79,7 +79,12 @@ internal sealed partial class CudaBackend
         }
 
         token = tokens[0];
-        return (status[0] & (int)~LogitStatus.NegativeInfinity) == 0 ? true : throw new ArithmeticException($"the logits hold {Describe((LogitStatus)status[0])}");
+        if ((status[0] & (int)~LogitStatus.NegativeInfinity) != 0)
+        {
+            throw new ArithmeticException($"the logits hold {Describe((LogitStatus)status[0])}");
+        }
+
+        return true;
     }
 
     /// <summary>Where the kernels leave their results: [rows, top], [rows, top], [rows].</summary>
