@@ -51,7 +51,7 @@ prompts 3 80 1 >"$work/held-out.jsonl"
 # Mostly sampled answers: a small target that writes greedily soon repeats itself, which teaches little.
 "$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts-sampled.jsonl" --temperature 0.7 --top-p 0.95 --seed 1 --max-new 96 --rows 64 --out "$work/sampled.jsonl"
 "$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts-greedy.jsonl" --max-new 96 --rows 64 --out "$work/greedy.jsonl"
-"$llspec" train --model "$work/kjv-4m" --data "$work/sampled.jsonl" --data "$work/greedy.jsonl" --out "$work/kjv-4m-moa" --kv-heads 2 --mlp 256 --lsa-mlp 256 --tokens 1024 --lr 0.002 --steps 800
+"$llspec" train --model "$work/kjv-4m" --data "$work/sampled.jsonl" --data "$work/greedy.jsonl" --out "$work/kjv-4m-moa" --kv-heads 2 --mlp 256 --lsa-mlp 256 --tokens 1024 --lr 0.002 --steps 600
 "$llspec" eval --model "$work/kjv-4m" --drafters "moa=$work/kjv-4m-moa,lookup,none" --prompts "$work/held-out.jsonl" --trees 8,24,62 --max-new 96 --out "$work/eval"
 
 if [[ ${2:-} == install ]]; then

@@ -90,7 +90,7 @@ internal sealed class AdaptiveSession : DraftSession
         _started = Stopwatch.GetTimestamp();
         ReadOnlySpan<int> tokens = _sequence.Tokens.AsSpan(0, _sequence.Count);
         TokenId root = new(tokens[^1]);
-        
+
         // The target's own token takes one of the places that are left.
         int room = Math.Min(_context.Tree.Depth - 1, _context.MaxTokens - tokens.Length - 1);
         tree.Reset(root);
