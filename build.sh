@@ -33,6 +33,8 @@ usage: ./build.sh VERB [arguments]
   cuda-check     compiles the CUDA kernels (sm_90 at least), then runs their tests on the emulated device, sanitizers included
   test-kernel NAME [--backend cpu|emulated|cuda] [--seed S]
                  one operation's tests on one backend; NAME as in docs/cuda.md, e.g. attention
+  make-embedded DIR [install]
+                 trains the pair in models/ again, in DIR (hours; after `build`; needs the Debian package bible-kjv)
   doctor         shows what was found on this machine, and what to do about the rest
   help           this table
 
@@ -354,6 +356,7 @@ shift || true
 case $verb in
     build | format | golden | bench | pack | native | train-package) "$verb" "$@" ;;
     gpu-package) gpu_package ;;
+    make-embedded) exec "$root/models/make-embedded.sh" "$@" ;;
     test) run_tests "$@" ;;
     cuda-check) cuda_check ;;
     test-kernel) test_kernel "$@" ;;
