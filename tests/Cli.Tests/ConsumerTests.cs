@@ -17,7 +17,7 @@ public sealed partial class ConsumerTests
         {
             string packages = Path.Combine(folder, "packages"), app = Path.Combine(folder, "app"), pair = Path.Combine(folder, "pair");
             Directory.CreateDirectory(app);
-            foreach (string project in new[] { "Models", "Engine" })
+            foreach (string project in new[] { "Models", "Interop", "Engine" })
             {
                 // Its own output folder: the test run itself holds the repository's binaries.
                 Run("dotnet", repository, "pack", $"src/{project}/LowLevelSpec.{project}.csproj", "-c", "Release", "--no-build", "-o", packages, "--nologo");

@@ -104,7 +104,7 @@ public sealed class TrialTests
     public void The_help_states_defaults_and_limits()
     {
         string help = string.Join(' ', CliRun.Of("generate", "--help").Out.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
-        foreach (string named in new[] { "depth (2..32), breadth (1..32) and total tokens (1..63), or off; 5,4,24 by default", "256 by default", "two runs give the same text", "--eagle-mask" })
+        foreach (string named in new[] { "auto (the default) chooses each step's by measured costs", "depth (2..32), breadth (1..32) and total tokens (1..63) fix it", "256 by default", "two runs give the same text", "--eagle-mask" })
         {
             Assert.Contains(named, help);
         }

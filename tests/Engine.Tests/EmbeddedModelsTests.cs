@@ -25,7 +25,7 @@ public sealed class EmbeddedModelsTests
         int committed = 0, passes = 0;
         foreach (string prompt in Prompts)
         {
-            GenerationRequest request = new() { Prompt = prompt, MaxNewTokens = 64, Sampling = new SamplingOptions { RepetitionPenalty = repetitionPenalty, Temperature = temperature, Seed = 3 } };
+            GenerationRequest request = new() { Prompt = prompt, MaxNewTokens = 64, Tree = TreeSettings.Default, Sampling = new SamplingOptions { RepetitionPenalty = repetitionPenalty, Temperature = temperature, Seed = 3 } };
             GenerationResult plain = model.Generate(request), drafted = model.Generate(request with { Drafter = drafter });
             Assert.Equal(plain.OutputIds, drafted.OutputIds);
             committed += drafted.Statistics.NewTokens - 1;

@@ -52,7 +52,8 @@ internal sealed class DemoCommand : Command
 
     private async Task<int> RunAsync(ParseResult result)
     {
-        GenerationRequest request = new() { MaxNewTokens = _maxNew.Read(result) ?? DefaultTokens };
+        // What the drafter is worth shows in full trees: automatic ones may well leave a target as small as these alone.
+        GenerationRequest request = new() { MaxNewTokens = _maxNew.Read(result) ?? DefaultTokens, Tree = TreeSettings.Default };
         EngineOptions options = new() { Threads = _threads.Read(result) ?? 0 };
         bool tiny = result.GetValue(_tiny), smollm2 = result.GetValue(_smollm2);
         if (tiny && smollm2)
