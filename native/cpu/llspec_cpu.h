@@ -7,11 +7,11 @@
 #define LLSPEC_EXPORT __attribute__((visibility("default")))
 
 /* Changes with every change of a signature or layout below. */
-#define LLSPEC_CPU_VERSION 1
+#define LLSPEC_CPU_VERSION 2
 
 /* Bits of llspec_cpu_features. */
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
-#define LLSPEC_BF16 2 /* llspec_bf16_tile may be called on this processor */
+#define LLSPEC_BF16 2 /* llspec_bf16_tile and llspec_bf16_gemm may be called on this processor */
 
 /* Weight layouts of llspec_int8_tile: what follows the block's halves. */
 #define LLSPEC_BYTES 0           /* Q8_0: 16 scales, 8 quads of bytes (128 added) x 16 outputs */
@@ -34,5 +34,26 @@ LLSPEC_EXPORT void llspec_int8_tile(int32_t layout, const uint8_t *weights, cons
  * (pair p of output o at b[p * 16 + o]). Pairs are added in order as vdpbf16ps does: products and sums of f32, subnormals as zeros.
  */
 LLSPEC_EXPORT void llspec_bf16_tile(const uint32_t *a, int64_t a_stride, const uint32_t *b, int32_t pairs, int32_t rows, float *sums);
+
+/* Most rows of A of one call of llspec_bf16_gemm, and pairs of its depth that it packs at a time. */
+#define LLSPEC_GEMM_ROWS 240
+#define LLSPEC_GEMM_PAIRS 256
+
+/* Words of scratch memory, aligned to 64 bytes: A's rows and one panel of 32 columns. */
+#define LLSPEC_GEMM_SCRATCH ((LLSPEC_GEMM_ROWS + 32) * LLSPEC_GEMM_PAIRS)
+
+/* c [rows, columns] = a [rows, depth] b [depth, columns], or added to c: strides in floats, one of each operand's is 1. */
+typedef struct {
+    const float *a;
+    const float *b;
+    float *c;
+    int64_t a_row, a_depth;
+    int64_t b_depth, b_column;
+    int64_t c_row;
+    int32_t rows, columns, depth, add;
+} llspec_gemm;
+
+/* Rounds a and b to bf16 (nearest even, subnormals as zeros), sums in f32 as vdpbf16ps does, pairs in ascending order: the same bits however c is cut. */
+LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
 
 #endif

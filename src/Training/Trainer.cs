@@ -73,7 +73,7 @@ public sealed class Trainer : IDisposable
         _heldOut = new HeldOutLogFile(Path.Combine(folder, HeldOutLogName), _optimiser.Steps);
         if (options.CacheFolder is not null)
         {
-            _cache = StateCache.Open(options.CacheFolder, _target, sequences, _drafter.TargetLayers);
+            _cache = StateCache.Open(options.CacheFolder, _target, sequences, _drafter.TargetLayers, options.Products);
         }
 
         void WriteDrafter() => DrafterFolder.Write(folder, _drafter, options.DrafterType, _ranked.AsSpan(0, Math.Min(options.DraftVocabulary, _ranked.Length)));
@@ -163,6 +163,7 @@ public sealed class Trainer : IDisposable
         double staircase = step < _options.StaircaseSteps ? 1 - (step / (double)_options.StaircaseSteps) : 0;
         double loss = 0, kl = 0, feature = 0, previous = 0, entropy = 0;
         _drafter.ClearGradients();
+        using Gemm.Scope rounding = Gemm.In(_options.Products);
         for (int part = 0; part < parts; part++)
         {
             long number = ((long)step * parts) + part;

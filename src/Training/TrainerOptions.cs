@@ -86,6 +86,9 @@ public sealed record TrainerOptions
     /// <summary>Folder that keeps the target's states in bf16 between epochs and trainings; null to compute them at every step.</summary>
     public string? CacheFolder { get; init; }
 
+    /// <summary>What the operands of matrix products are rounded to; held-out measurements are not.</summary>
+    public Products Products { get; init; }
+
     /// <summary>Most frequent tokens of the responses whose ids the drafter's file lists, for a draft head of fewer tokens; 0 for no list.</summary>
     public int DraftVocabulary { get; init; }
 

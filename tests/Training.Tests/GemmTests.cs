@@ -41,7 +41,7 @@ public sealed class GemmTests
 
     private static void Check<T>(int m, int n, int k, Func<T, double> toDouble) where T : unmanaged, System.Numerics.IBinaryFloatingPointIeee754<T>
     {
-        Tensor<T> a = TestTensors.Random<T>(m, k, 1), at = Transposed(a), b = TestTensors.Random<T>(k, n, 2), bt = Transposed(b);
+        Tensor<T> a = TestTensors.Random<T>(m, k, 1), at = TestTensors.Transposed(a), b = TestTensors.Random<T>(k, n, 2), bt = TestTensors.Transposed(b);
         Tensor<T> nn = Tensor<T>.Zeros(m, n), nt = Tensor<T>.Zeros(m, n), tn = Tensor<T>.Zeros(m, n), twice = Tensor<T>.Zeros(m, n);
         Gemm.NN(a, b, nn);
         Gemm.NT(a, bt, nt);
@@ -70,19 +70,5 @@ public sealed class GemmTests
                 Assert.InRange(toDouble(twice.Row(i)[j]) - (2 * sum), -2 * tolerance, 2 * tolerance);
             }
         }
-    }
-
-    private static Tensor<T> Transposed<T>(Tensor<T> a) where T : unmanaged, System.Numerics.IBinaryFloatingPointIeee754<T>
-    {
-        Tensor<T> t = Tensor<T>.Zeros(a.Columns, a.Rows);
-        for (int i = 0; i < a.Rows; i++)
-        {
-            for (int j = 0; j < a.Columns; j++)
-            {
-                t.Row(j)[i] = a.Row(i)[j];
-            }
-        }
-
-        return t;
     }
 }

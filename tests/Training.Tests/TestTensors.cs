@@ -18,4 +18,19 @@ internal static class TestTensors
 
         return tensor;
     }
+
+    /// <summary>x [m, n] as [n, m].</summary>
+    public static Tensor<T> Transposed<T>(Tensor<T> a) where T : unmanaged, System.Numerics.IBinaryFloatingPointIeee754<T>
+    {
+        Tensor<T> t = Tensor<T>.Zeros(a.Columns, a.Rows);
+        for (int i = 0; i < a.Rows; i++)
+        {
+            for (int j = 0; j < a.Columns; j++)
+            {
+                t.Row(j)[i] = a.Row(i)[j];
+            }
+        }
+
+        return t;
+    }
 }

@@ -146,6 +146,35 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(whole, parts);
     }
 
+    [Theory]
+    [MemberData(nameof(Plans))]
+    public void Products_in_bf16_resume_to_the_same_bits_and_learn_almost_the_same(DrafterPlan plan)
+    {
+        TrainerOptions options = Options(plan) with { Products = Products.BFloat16, Steps = 6 };
+        List<StepLog> single = [], whole = [], parts = [];
+        using (Trainer trainer = Open(Path.Combine(_folder, "single"), options with { Products = Products.Single }))
+        {
+            trainer.Run(single.Add);
+        }
+
+        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
+        {
+            trainer.Run(whole.Add);
+        }
+
+        foreach (int steps in (int[])[2, 6])
+        {
+            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
+            trainer.Run(parts.Add);
+        }
+
+        Assert.Equal(whole, parts);
+        Assert.NotEqual(single, whole);
+
+        // Operands are off by 2^-8 at most, and a loss passes through some ten products in a row.
+        Assert.All(single.Zip(whole), static pair => Assert.InRange(pair.Second.Loss / pair.First.Loss, 1 - (10.0 / 256), 1 + (10.0 / 256)));
+    }
+
     [Fact]
     public void Measurements_are_logged_once_however_often_the_training_dies()
     {

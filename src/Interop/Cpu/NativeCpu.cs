@@ -9,7 +9,7 @@ namespace LowLevelSpec.Interop.Cpu;
 public sealed unsafe class NativeCpu
 {
     /// <summary>The interface this class binds; a library of another one is refused.</summary>
-    private const int Version = 1;
+    private const int Version = 2;
 
     private const uint Int8Feature = 1, Bf16Feature = 2;
 
@@ -20,6 +20,7 @@ public sealed unsafe class NativeCpu
         HasBf16 = (features & Bf16Feature) != 0;
         Int8Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, byte*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile");
         Bf16Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_bf16_tile");
+        Bf16Gemm = (delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void>)NativeLibrary.GetExport(library, "llspec_bf16_gemm");
     }
 
     /// <summary>The file it was loaded from.</summary>
@@ -28,7 +29,7 @@ public sealed unsafe class NativeCpu
     /// <summary>Whether this processor runs <see cref="Int8Tile"/> (AVX-512 VNNI).</summary>
     public bool HasInt8 { get; }
 
-    /// <summary>Whether this processor runs <see cref="Bf16Tile"/> (AVX-512 BF16).</summary>
+    /// <summary>Whether this processor runs <see cref="Bf16Tile"/> and <see cref="Bf16Gemm"/> (AVX-512 BF16).</summary>
     public bool HasBf16 { get; }
 
     /// <summary>llspec_int8_tile(layout, weights, inputs, blocks, rows, sums). Returns within microseconds, so the collector need not be told.</summary>
@@ -36,6 +37,9 @@ public sealed unsafe class NativeCpu
 
     /// <summary>llspec_bf16_tile(a, aStride, b, pairs, rows, sums), likewise.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void> Bf16Tile { get; }
+
+    /// <summary>llspec_bf16_gemm(job, scratch): at most <see cref="Bf16GemmJob.MaxRows"/> rows, scratch of <see cref="Bf16GemmJob.ScratchWords"/> words aligned to 64 bytes, one thread's.</summary>
+    public delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void> Bf16Gemm { get; }
 
     /// <summary>The library's file name on this system.</summary>
     public static string FileName => LibraryName("llspec_cpu");

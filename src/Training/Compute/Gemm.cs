@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.Intrinsics;
+using LowLevelSpec.Interop.Cpu;
 
 namespace LowLevelSpec.Training.Compute;
 
@@ -21,8 +22,19 @@ internal static unsafe class Gemm
 
     private static long s_operations;
 
+    [ThreadStatic]
+    private static Products t_products;
+
     /// <summary>Multiplications and additions of all products so far, over all threads.</summary>
     public static long Operations => Interlocked.Read(ref s_operations);
+
+    /// <summary>Has this thread's products of floats round their operands, until the scope ends.</summary>
+    public static Scope In(Products products)
+    {
+        Scope scope = new(t_products);
+        t_products = products;
+        return scope;
+    }
 
     /// <summary>c [M, N] = a [M, K] b [K, N], or added to c.</summary>
     public static void NN<T>(Tensor<T> a, Tensor<T> b, Tensor<T> c, bool accumulate = false) where T : unmanaged, IBinaryFloatingPointIeee754<T>
@@ -57,11 +69,46 @@ internal static unsafe class Gemm
         }
 
         Interlocked.Add(ref s_operations, 2L * c.Rows * c.Columns * depth);
+        if (t_products == Products.BFloat16 && typeof(T) == typeof(float) && depth > 0)
+        {
+            MultiplyRounded(a, b, c, depth, accumulate);
+            return;
+        }
+
         Work.For(rowTiles * strips, (long)c.Rows * c.Columns * depth, tile =>
         {
             int row = tile % rowTiles * TileRows, column = tile / rowTiles * strip;
             Tile(a, b, c, row, Math.Min(TileRows, c.Rows - row), column, Math.Min(strip, c.Columns - column), depth, accumulate);
         });
+    }
+
+    private static void MultiplyRounded<T>(Operand<T> a, Operand<T> b, Tensor<T> c, int depth, bool accumulate) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    {
+        if (BFloat16Gemm.Library is { } library)
+        {
+            BFloat16Gemm.Multiply(library, new Bf16GemmJob
+            {
+                A = (float*)a.At(0, 0),
+                B = (float*)b.At(0, 0),
+                C = (float*)c.Data,
+                ARow = a.RowStride,
+                ADepth = a.ColumnStride,
+                BDepth = b.RowStride,
+                BColumn = b.ColumnStride,
+                CRow = c.Columns,
+                Rows = c.Rows,
+                Columns = c.Columns,
+                Depth = depth,
+                Add = accumulate ? 1 : 0,
+            });
+            return;
+        }
+
+        using (In(Products.Single))
+        {
+            Multiply(a.Rounded(), b.Rounded(), c, depth, accumulate);
+            Interlocked.Add(ref s_operations, -2L * c.Rows * c.Columns * depth);
+        }
     }
 
     private static void Tile<T>(Operand<T> a, Operand<T> b, Tensor<T> c, int row, int rows, int column, int columns, int depth, bool accumulate)
@@ -162,7 +209,24 @@ internal static unsafe class Gemm
 
         public long ColumnStride { get; } = columnStride;
 
+        /// <summary>A copy with elements rounded to bf16, laid out alike.</summary>
+        public Operand<T> Rounded()
+        {
+            Tensor<T> copy = Tensor<T>.Zeros(tensor.Rows, tensor.Columns);
+            BFloat16Gemm.Round(tensor, copy);
+            return new Operand<T>(copy, RowStride, ColumnStride);
+        }
+
         public T* At(int row, int column) => tensor.Data + (row * RowStride) + (column * ColumnStride);
+    }
+
+    /// <summary>Ends <see cref="In"/>.</summary>
+    public readonly ref struct Scope(Products before)
+    {
+        private readonly Products _before = before;
+
+        /// <summary>Back to what the thread's products did before.</summary>
+        public void Dispose() => t_products = _before;
     }
 
     /// <summary>A thread's packing memory, aligned to cache lines; grows once and stays.</summary>

@@ -45,9 +45,9 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
 
     /// <summary>Opens the cache in <paramref name="folder"/>, or starts one.</summary>
     /// <exception cref="InputException">It belongs to another target or other texts, another training has it open, or the disk is too small for it.</exception>
-    public static StateCache Open(string folder, FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers)
+    public static StateCache Open(string folder, FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers, Products products = Products.Single)
     {
-        string path = Path.Combine(folder, "states.bin"), key = Path.Combine(folder, "states.key"), done = Path.Combine(folder, "states.done"), wanted = Key(target, sequences, lastLayers);
+        string path = Path.Combine(folder, "states.bin"), key = Path.Combine(folder, "states.key"), done = Path.Combine(folder, "states.done"), wanted = Key(target, sequences, lastLayers) + (products == Products.Single ? "" : ", products in bf16");
         FileStream? states = null;
         try
         {
