@@ -31,9 +31,9 @@ public sealed class AttentionTests
 
     private static void Check<T>(int heads, int kvHeads, int headSize, double tolerance) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        int[] lengths = [150, 1, 37];
+        int[] lengths = [150, 1, 37, 30, 64];
         // Causal, bounded below (staircase), whole segments, and now and then a row that sees nothing.
-        AttentionPlan plan = AttentionPlan.Of(lengths, (s, i) => s == 0 ? i * 2 / 3 : 0, (s, i) => s == 2 ? 37 : i == 5 ? 0 : i + 1);
+        AttentionPlan plan = AttentionPlan.Of(lengths, (s, i) => s == 0 ? i * 2 / 3 : 0, (s, i) => s >= 2 ? lengths[s] : i == 5 ? 0 : i + 1);
         int n = plan.Rows;
         Tensor<T> q = TestTensors.Random<T>(n, heads * headSize, 1), k = TestTensors.Random<T>(n, kvHeads * headSize, 2), v = TestTensors.Random<T>(n, kvHeads * headSize, 3);
         Tensor<T> d = TestTensors.Random<T>(n, heads * headSize, 4), output = Tensor<T>.Zeros(n, heads * headSize), lse = Tensor<T>.Zeros(n, heads);

@@ -21,6 +21,12 @@ internal static unsafe class Attention
         {
             (int first, int count) = plan.Segments[item / shape.Kv];
             int kv = item % shape.Kv;
+            if (FullBlock<T>.Takes(plan, item / shape.Kv))
+            {
+                FullBlock<T>.Rent(count, headSize, shape.Group, backward: false).Forward(q, k, v, first, kv, kv * shape.Group, shape.Group, scale, output, lse);
+                return;
+            }
+
             HeadBlock<T> block = HeadBlock<T>.Rent(count, headSize, backward: false);
             block.Load(k, v, first, kv);
             for (int g = 0; g < shape.Group; g++)
@@ -50,6 +56,12 @@ internal static unsafe class Attention
         {
             (int first, int count) = plan.Segments[item / shape.Kv];
             int kv = item % shape.Kv;
+            if (FullBlock<T>.Takes(plan, item / shape.Kv))
+            {
+                FullBlock<T>.Rent(count, headSize, shape.Group, backward: true).Backward(q, k, v, lse, first, kv, kv * shape.Group, shape.Group, scale, dOutput, dq, dk, dv);
+                return;
+            }
+
             HeadBlock<T> block = HeadBlock<T>.Rent(count, headSize, backward: true);
             block.Load(k, v, first, kv);
             for (int g = 0; g < shape.Group; g++)
