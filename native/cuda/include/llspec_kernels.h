@@ -250,11 +250,11 @@ typedef struct
     int reserved;
 } LlspecGatherLayers;
 
-// output[i] = input[sources[i]]. Where input and output overlap they must be the same matrix, sources[i] >= i ascending, one launch.
+// output[i] = input[sources[i]], or input[i] where sources is null. Where input and output overlap they must be the same matrix, sources[i] >= i ascending, one launch.
 typedef struct
 {
     const float* input;
-    const int* sources; // [rows]
+    const int* sources; // [rows] or null
     float* output;
     const int* count;
     int rows;
@@ -402,6 +402,7 @@ typedef struct
     const int* tokens;              // grow_first [breadth], grow [breadth, breadth]: top_merge's output
     const float* log_probabilities;
     const int* status;              // [1] or [breadth]
+    const int* names;               // token of each column of the logits where the draft head is trimmed, null: its own number
     int breadth;
     int reserved;
 } LlspecGrow;
@@ -438,14 +439,18 @@ enum
     LLSPEC_ROWS_QUERY = 4,    // frontier nodes as queries: position P + level, prefix P, cache row -1
     LLSPEC_ROWS_OBSERVED = 5, // rows verified by the last cycle: causal rows P - observed .. P - 1 of CA's cache
     LLSPEC_ROWS_TLI_ROOT = 6, // the root in the target's cache: row P, position P, prefix P, ancestors [P]
-    LLSPEC_ROWS_TLI_FRONTIER = 7 // frontier nodes in the target's cache: row P + 1 + slot, prefix P, ancestors [P, P + 1 + slots]
+    LLSPEC_ROWS_TLI_FRONTIER = 7, // frontier nodes in the target's cache: row P + 1 + slot, prefix P, ancestors [P, P + 1 + slots]
+    // EAGLE's cache, whose row t holds the feature of position t with the token after it.
+    LLSPEC_ROWS_FEATURES = 8, // the tokens of CATCH_UP, each one row and one position earlier
+    LLSPEC_ROWS_FEATURE_FRONTIER = 9, // frontier nodes: row P + slot, position P - 1 + level, prefix P, ancestors P + slots of the path
+    LLSPEC_ROWS_FEATURE_REFERENCE = 10 // the same with the reference code's mask: slot 0, and a + 1 for every slot a of the path, the level's last column left out
 };
 
 typedef struct
 {
     const LlspecState* state;
     const LlspecTree* tree;     // VERIFY
-    const LlspecGrower* grower; // FRONTIER, QUERY, TLI_FRONTIER
+    const LlspecGrower* grower; // FRONTIER, QUERY, TLI_FRONTIER, FEATURE_FRONTIER, FEATURE_REFERENCE
     unsigned short* keys;       // of the cache the rows belong to
     unsigned short* values;
     LlspecRow* rows_of;         // [capacity of the list]
@@ -454,7 +459,7 @@ typedef struct
     int* last;                  // null, or: index of the last row (for copy_rows)
     int capacity;               // rows of the cache
     int kind;
-    int breadth;                // FRONTIER, QUERY, TLI_FRONTIER
+    int breadth;                // as for the grower
     int reserved;
 } LlspecRows;
 

@@ -13,6 +13,7 @@ LLSPEC_KERNEL __launch_bounds__(256) llspec_copy_rows(LlspecCopyRows p)
     int rows = row_count(p.count, p.rows);
     for (int row = 0; row < rows; row++)
     {
-        p.output[static_cast<long long>(row) * p.output_stride + i] = p.input[static_cast<long long>(p.sources[row]) * p.input_stride + i];
+        int source = p.sources == nullptr ? row : p.sources[row];
+        p.output[static_cast<long long>(row) * p.output_stride + i] = p.input[static_cast<long long>(source) * p.input_stride + i];
     }
 }

@@ -16,6 +16,7 @@ __device__ __forceinline__ int count(const LlspecRows& p)
         case LLSPEC_ROWS_VERIFY:
             return p.tree->count;
         case LLSPEC_ROWS_CATCH_UP:
+        case LLSPEC_ROWS_FEATURES:
             return p.state->verified + 1 - p.state->sa_length;
         case LLSPEC_ROWS_OBSERVED:
             return p.state->observed;
@@ -60,6 +61,14 @@ __device__ __forceinline__ Content content(const LlspecRows& p, int i)
         }
         case LLSPEC_ROWS_TLI_ROOT:
             return {s->root, verified, verified, verified};
+        case LLSPEC_ROWS_FEATURES:
+        {
+            int position = s->sa_length + i;
+            return {committed_token(s, position), position - 1, position - 1, position};
+        }
+        case LLSPEC_ROWS_FEATURE_FRONTIER:
+        case LLSPEC_ROWS_FEATURE_REFERENCE:
+            return {p.grower->frontier_tokens[i], verified - 1 + p.grower->level, verified + slot, verified};
         default:
             return {p.grower->frontier_tokens[i], verified + p.grower->level, verified + 1 + slot, verified};
     }
@@ -88,6 +97,27 @@ __device__ __forceinline__ int write_ancestors(const LlspecRows& p, int i, int* 
         for (int j = 0; j < p.grower->level; j++)
         {
             list[length++] = verified + 1 + p.grower->paths[i * LLSPEC_MAX_DEPTH + j];
+        }
+    }
+
+    if (p.kind == LLSPEC_ROWS_FEATURE_FRONTIER)
+    {
+        for (int j = 0; j < p.grower->level; j++)
+        {
+            list[length++] = verified + p.grower->paths[i * LLSPEC_MAX_DEPTH + j];
+        }
+    }
+
+    if (p.kind == LLSPEC_ROWS_FEATURE_REFERENCE)
+    {
+        list[length++] = verified;
+        for (int j = 0; j < p.grower->level; j++)
+        {
+            int column = p.grower->paths[i * LLSPEC_MAX_DEPTH + j] + 1;
+            if (column < p.grower->level * p.breadth)
+            {
+                list[length++] = verified + column;
+            }
         }
     }
 

@@ -8,6 +8,9 @@ namespace tree
 // A node that does not take part: every other score is above it.
 __device__ __forceinline__ float usable(float score) { return score == score ? score : negative_infinity(); }
 
+// The token of entry i of the top entries.
+__device__ __forceinline__ int token_of(const LlspecGrow& p, int i) { return p.names == nullptr ? p.tokens[i] : p.names[p.tokens[i]]; }
+
 // Whether any of a level's rows has a logit that is not finite. All threads get the same answer.
 __device__ __forceinline__ bool has_failed(const int* status, int rows)
 {
@@ -27,7 +30,7 @@ LLSPEC_KERNEL __launch_bounds__(256) llspec_grow_first(LlspecGrow p)
     int i = threadIdx.x;
     if (i < p.breadth)
     {
-        g->scored_tokens[i] = g->frontier_tokens[i] = p.tokens[i];
+        g->scored_tokens[i] = g->frontier_tokens[i] = tree::token_of(p, i);
         g->scored_parents[i] = -1;
         g->scores[i] = g->frontier_scores[i] = p.log_probabilities[i];
         g->frontier_scored[i] = i;
@@ -52,7 +55,7 @@ LLSPEC_KERNEL __launch_bounds__(256) llspec_grow(LlspecGrow p)
     int b = p.breadth, start = g->scored_count, level = g->level;
     for (int i = threadIdx.x; i < b * b; i += blockDim.x)
     {
-        g->scored_tokens[start + i] = p.tokens[i];
+        g->scored_tokens[start + i] = tree::token_of(p, i);
         g->scored_parents[start + i] = g->frontier_scored[i / b];
         g->scores[start + i] = g->frontier_scores[i / b] + p.log_probabilities[i];
     }

@@ -71,6 +71,13 @@ TEST("copy_rows.compacts_in_place")
     }
 
     expect_bits("copied", matrix.read(), values);
+
+    Buffer<float> copy(3 * columns);
+    p.sources = nullptr;
+    p.output = copy.data();
+    launch("llspec_copy_rows", p, {2}, 256);
+    values.resize(3 * columns);
+    expect_bits("copied in order", copy.read(), values);
 }
 
 TEST("group_mean.against_double")

@@ -75,6 +75,9 @@ TEST("tree.grows_and_selects")
         Device1<LlspecState> state(initial);
         Buffer<LlspecTree> tree(1);
         Reference reference;
+        std::vector<int> names(1000);
+        std::generate(names.begin(), names.end(), [&] { return random.below(128256); });
+        Buffer<int> name_buffer(names);
         for (int level = 0; level < setting.depth - 1; level++)
         {
             int rows = level == 0 ? 1 : b;
@@ -89,14 +92,16 @@ TEST("tree.grows_and_selects")
 
             Buffer<int> token_buffer(tokens), status(std::vector<int>(rows, 0));
             Buffer<float> score_buffer(scores);
-            LlspecGrow p{grower.data(), token_buffer.data(), score_buffer.data(), status.data(), b, 0};
+            // A trimmed head's columns have names of their own.
+            bool is_trimmed = setting.breadth % 2 == 1;
+            LlspecGrow p{grower.data(), token_buffer.data(), score_buffer.data(), status.data(), is_trimmed ? name_buffer.data() : nullptr, b, 0};
             launch(level == 0 ? "llspec_grow_first" : "llspec_grow", p, {1}, 256, LLSPEC_GROW_SHARED);
 
             int start = static_cast<int>(reference.scored.size());
             for (int i = 0; i < rows * b; i++)
             {
                 int parent = level == 0 ? -1 : reference.frontier[i / b];
-                reference.add(tokens[i], parent, level == 0 ? scores[i] : reference.scored[parent].score + scores[i]);
+                reference.add(is_trimmed ? names[tokens[i]] : tokens[i], parent, level == 0 ? scores[i] : reference.scored[parent].score + scores[i]);
             }
 
             std::vector<int> frontier(b);
@@ -141,7 +146,7 @@ TEST("tree.failed_drafter_leaves_the_root")
     Buffer<LlspecTree> tree(1);
     Buffer<int> tokens(std::vector<int>{1, 2}), status(std::vector<int>{LLSPEC_HAS_NAN});
     Buffer<float> scores(std::vector<float>{NAN, NAN});
-    LlspecGrow g{grower.data(), tokens.data(), scores.data(), status.data(), 2, 0};
+    LlspecGrow g{grower.data(), tokens.data(), scores.data(), status.data(), nullptr, 2, 0};
     launch("llspec_grow_first", g, {1}, 256, LLSPEC_GROW_SHARED);
     LlspecSelect p{grower.data(), tree.data(), state.data(), 2, 0};
     launch("llspec_select", p, {1}, 256, LLSPEC_GROW_SHARED);
@@ -364,6 +369,26 @@ TEST("rows.of_a_cycle")
     expect(observed.count == 3, "the rows verified last");
     expect_row(observed.rows[0], -1, 97, 97, 98);
     expect_row(observed.rows[2], -1, 99, 99, 100);
+
+    Written features = run_rows(LLSPEC_ROWS_FEATURES, state, tree, *grower, breadth);
+    expect(features.count == 2, "the features that EAGLE's layer lacks");
+    expect_row(features.rows[0], 11, 98, 98, 99);
+    expect_row(features.rows[1], 12, 99, 99, 100);
+
+    Written aligned = run_rows(LLSPEC_ROWS_FEATURE_FRONTIER, state, tree, *grower, breadth), reference = run_rows(LLSPEC_ROWS_FEATURE_REFERENCE, state, tree, *grower, breadth);
+    for (int i = 0; i < breadth; i++)
+    {
+        expect_row(aligned.rows[i], 200 + i, 101, 100 + breadth + i, 100);
+        expect_row(reference.rows[i], 200 + i, 101, 100 + breadth + i, 100);
+        expect_equal("EAGLE's ancestors", aligned.list(i), {100 + 2 - i, 100 + breadth + i});
+        std::vector<int> shifted{100, 101 + 2 - i};
+        if (i + 1 < breadth)
+        {
+            shifted.push_back(101 + breadth + i);
+        }
+
+        expect_equal("the reference's ancestors", reference.list(i), shifted);
+    }
 
     Written root = run_rows(LLSPEC_ROWS_TLI_ROOT, state, tree, *grower, breadth);
     expect_row(root.rows[0], 12, 100, 100, 100);

@@ -29,6 +29,15 @@ internal enum CycleRows
 
     /// <summary>The frontier's nodes in the target's cache, for target layer inference.</summary>
     TargetFrontier,
+
+    /// <summary>Features of verified tokens that EAGLE's cache lacks, each with the token after it.</summary>
+    Features,
+
+    /// <summary>The frontier's nodes in EAGLE's cache.</summary>
+    FeatureFrontier,
+
+    /// <summary>The same with the mask of the reference code (<see cref="DrafterOptions.AlignedEagleMask"/>).</summary>
+    FeatureReference,
 }
 
 /// <summary>A backend that runs whole cycles by itself: rows, trees and acceptance are its own work, and the host waits once per cycle.</summary>
@@ -36,9 +45,10 @@ internal interface ICycleBackend : IBackend
 {
     /// <summary>Memory for the cycles of one generation.</summary>
     /// <param name="tree">Shape of its trees.</param>
-    /// <param name="vocabulary">V.</param>
+    /// <param name="scoredTokens">Columns of the drafter's logits.</param>
+    /// <param name="columnTokens">Token of each of them where the draft head is trimmed; null = its own number.</param>
     /// <param name="sampling">How tokens are chosen; without penalties, which depend on tokens that the host counts.</param>
-    ICyclePlan CreateCycle(TreeSettings tree, int vocabulary, SamplingOptions sampling);
+    ICyclePlan CreateCycle(TreeSettings tree, int scoredTokens, int[]? columnTokens, SamplingOptions sampling);
 }
 
 /// <summary>
@@ -69,6 +79,15 @@ internal interface ICyclePlan : IDisposable
 
     /// <summary>output [1, C] = the last of the rows that <see cref="Fill"/> has counted.</summary>
     void CopyLast(Matrix rows, Matrix output);
+
+    /// <summary>output[i] = input[i]</summary>
+    void Copy(Matrix input, Matrix output);
+
+    /// <summary>output[i] = the row of <paramref name="rows"/> [breadth, C] that belongs to the parent of frontier node i.</summary>
+    void CopyParents(Matrix rows, Matrix output);
+
+    /// <summary>output[i] = the row of <paramref name="rows"/> [nodes, C] that belongs to node i of the path just accepted, root first.</summary>
+    void CopyPath(Matrix rows, Matrix output);
 
     /// <summary><see cref="TreeGrower.Start"/> with the root's logits [1, V].</summary>
     void StartTree(Matrix logits);

@@ -27,14 +27,14 @@ internal sealed class DeviceCycle : IDisposable
     /// <param name="cache">The target's cache.</param>
     /// <param name="session">What drafts.</param>
     /// <param name="tree">Shape of the trees.</param>
-    /// <param name="vocabulary">V.</param>
+    /// <param name="vocabulary">V, which the drafter scores where its head is not trimmed.</param>
     /// <param name="sampling">How tokens are chosen.</param>
     public DeviceCycle(ICycleBackend backend, TargetPass pass, PassBatch batch, KvCache cache, DraftSession session, TreeSettings tree, int vocabulary, SamplingOptions sampling)
     {
         (_pass, _batch, _cache, _session) = (pass, batch, cache, session);
-        int breadth = Math.Min(tree.Breadth, vocabulary), scored = breadth + ((tree.Depth - 2) * breadth * breadth);
+        int columns = session.ColumnTokens?.Length ?? vocabulary, breadth = Math.Min(tree.Breadth, columns), scored = breadth + ((tree.Depth - 2) * breadth * breadth);
         _treeNodes = Math.Min(tree.TotalTokens, scored) + 1;
-        _plan = backend.CreateCycle(tree, vocabulary, sampling);
+        _plan = backend.CreateCycle(tree, columns, session.ColumnTokens, sampling);
     }
 
     /// <summary>Seconds that the last cycle took by the device's clock.</summary>
@@ -92,7 +92,7 @@ internal sealed class DeviceCycle : IDisposable
     {
         _session.RecordDraft(_plan);
         RecordVerification(_treeNodes, mostAccepted);
-        _session.RecordObserve(_plan);
+        _session.RecordObserve(_plan, _pass.Hidden);
     });
 
     private void RecordPlain()

@@ -65,14 +65,21 @@ internal abstract class DraftSession : IDisposable
     /// <summary>Whether a backend can run its drafting as part of a recorded cycle: <see cref="RecordDraft"/>.</summary>
     public virtual bool CanRecord => false;
 
-    /// <summary>Committed tokens in its own cache.</summary>
+    /// <summary>Committed tokens that its own cache has taken in.</summary>
     public virtual int OwnRows => 0;
 
+    /// <summary>Token of each column of the logits it drafts from, where those are not the whole vocabulary's; else null.</summary>
+    public virtual int[]? ColumnTokens => null;
+
     /// <summary>The passes of <see cref="Draft"/>, with rows and choices that <paramref name="plan"/> makes.</summary>
-    public virtual void RecordDraft(ICyclePlan plan) => throw new NotSupportedException();
+    /// <exception cref="InvalidOperationException"><see cref="CanRecord"/> is false.</exception>
+    public virtual void RecordDraft(ICyclePlan plan) => throw NotRecorded();
 
     /// <summary>The passes of <see cref="Observe"/> for the tokens that a recorded cycle has just verified.</summary>
-    public virtual void RecordObserve(ICyclePlan plan) => throw new NotSupportedException();
+    /// <param name="plan">The cycle.</param>
+    /// <param name="hidden">The target's final normed hidden states of the tree's nodes [nodes, E].</param>
+    /// <exception cref="InvalidOperationException"><see cref="CanRecord"/> is false.</exception>
+    public virtual void RecordObserve(ICyclePlan plan, Matrix hidden) => throw NotRecorded();
 
     /// <summary>Takes note of a recorded cycle, after which <paramref name="verified"/> tokens are verified.</summary>
     public virtual void Follow(int verified)
@@ -92,6 +99,9 @@ internal abstract class DraftSession : IDisposable
     public Action<string, PassBatch>? TraceRows { get; set; }
 
     public virtual void Dispose() => GC.SuppressFinalize(this);
+
+    /// <summary>What is thrown where <see cref="CanRecord"/> was not asked.</summary>
+    protected InvalidOperationException NotRecorded() => new($"{GetType().Name} can't be part of a recorded cycle: ask {nameof(CanRecord)} first");
 }
 
 /// <summary>What a drafter needs to set up a session.</summary>
@@ -155,8 +165,8 @@ internal abstract class LevelDraftSession : DraftSession
     /// <summary>Columns of the drafter's logits.</summary>
     protected int ScoredTokens => TrimmedHead?.Tokens.Length ?? Context.Target.HeadRows;
 
-    /// <summary>Token of each column of the drafter's logits; null = its own number.</summary>
-    private int[]? ColumnTokens => TrimmedHead?.Tokens ?? Context.Target.HeadTokens;
+    /// <inheritdoc/>
+    public sealed override int[]? ColumnTokens => TrimmedHead?.Tokens ?? Context.Target.HeadTokens;
 
     protected Activations Activations { get; }
 
@@ -222,6 +232,11 @@ internal abstract class LevelDraftSession : DraftSession
 
     public sealed override void RecordDraft(ICyclePlan plan)
     {
+        if (!CanRecord)
+        {
+            throw NotRecorded();
+        }
+
         Plan = plan;
         try
         {

@@ -129,8 +129,24 @@ internal sealed class EagleSession : LevelDraftSession
     /// <inheritdoc/>
     public override bool NeedsEveryRow => true;
 
+    public override bool CanRecord => true;
+
+    /// <summary>Its cache's row t holds token t+1 too.</summary>
+    public override int OwnRows => _cache.Length + 1;
+
+    public override void RecordObserve(ICyclePlan plan, Matrix hidden) => plan.CopyPath(hidden, _pending.Slice(0, Grower.Depth));
+
     protected override Matrix FirstStep()
     {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.Features, _cache, Grower.Depth);
+            Plan.Copy(_pending.Slice(0, Grower.Depth), FeaturePart(Grower.Depth));
+            RunLayer(Grower.Depth);
+            Plan.CopyLast(_x.Slice(0, Grower.Depth), _features.Slice(0, 1));
+            return Score(1);
+        }
+
         int last = _pendingCount - 1;
         FeedPending(_pendingCount);
         while (_cache.Length < Root)
@@ -161,6 +177,15 @@ internal sealed class EagleSession : LevelDraftSession
     protected override Matrix NextStep(int level)
     {
         int b = Grower.Width, verified = Root;
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, _drafter.AlignedMask ? CycleRows.FeatureFrontier : CycleRows.FeatureReference, _cache, b);
+            Plan.CopyParents(_features, FeaturePart(b));
+            RunLayer(b);
+            Plan.Copy(_x.Slice(0, b), _features);
+            return Score(b);
+        }
+
         _batch.Clear();
         for (int i = 0; i < b; i++)
         {

@@ -31,7 +31,7 @@ internal sealed class IndependentSession : LevelDraftSession
     private readonly KvCache _cache;
     private readonly TargetPass _pass;
     private readonly PassBatch _batch;
-    private readonly Matrix _logits;
+    private readonly Matrix _logits, _last;
     private readonly int[] _ancestors;
 
     public IndependentSession(LlamaModel model, DraftHead? head, DraftContext context) : base(context, head)
@@ -42,6 +42,7 @@ internal sealed class IndependentSession : LevelDraftSession
         _cache = model.CreateCache(capacity);
         _pass = new TargetPass(Backend, model, rows, 1);
         _logits = Activations.Allocate(Grower.Breadth, ScoredTokens, "independent drafter logits");
+        _last = Activations.Allocate(1, model.Config.HiddenSize, "independent drafter output");
         _batch = new PassBatch(rows, Grower.Breadth * (Grower.Depth + 1));
         _ancestors = new int[Grower.Depth + 1];
     }
@@ -57,14 +58,44 @@ internal sealed class IndependentSession : LevelDraftSession
     /// <inheritdoc/>
     public override int Behind => Math.Max(0, Verified - _cache.Length);
 
+    public override bool CanRecord => true;
+
+    public override int OwnRows => _cache.Length;
+
+    /// <summary>Nothing: it takes verified tokens in when it drafts next.</summary>
+    public override void RecordObserve(ICyclePlan plan, Matrix hidden)
+    {
+    }
+
     protected override Matrix FirstStep()
     {
-        Feed(Root + 1);
-        return Score(_batch.Count - 1, 1);
+        if (Plan is null)
+        {
+            Feed(Root + 1);
+            return Score(_pass.Hidden.Slice(_batch.Count - 1, 1));
+        }
+
+        Plan.Fill(_batch, CycleRows.CatchUp, _cache, Grower.Depth);
+        _pass.Forward(_batch);
+        Plan.CopyLast(_pass.Hidden, _last);
+        return Score(_last);
     }
 
     protected override Matrix NextStep(int level)
     {
+        FillFrontier(level);
+        _pass.Forward(_batch);
+        return Score(_pass.Hidden);
+    }
+
+    private void FillFrontier(int level)
+    {
+        if (Plan is not null)
+        {
+            Plan.Fill(_batch, CycleRows.Frontier, _cache, Grower.Breadth);
+            return;
+        }
+
         int root = Root;
         _batch.Clear();
         for (int i = 0; i < Grower.Width; i++)
@@ -77,15 +108,12 @@ internal sealed class IndependentSession : LevelDraftSession
 
             _batch.AddTree(_cache, new TokenId(Grower.FrontierTokens[i]), new Position(root + level), new CacheRow(root + 1 + Slot(level, i)), root + 1, _ancestors.AsSpan(0, path.Length));
         }
-
-        _pass.Forward(_batch);
-        return Score(0, _batch.Count);
     }
 
-    private Matrix Score(int first, int count)
+    private Matrix Score(Matrix hidden)
     {
-        Matrix logits = _logits.Slice(0, count);
-        Head(_model, _pass.Hidden.Slice(first, count), logits);
+        Matrix logits = _logits.Slice(0, hidden.Rows);
+        Head(_model, hidden, logits);
         return logits;
     }
 

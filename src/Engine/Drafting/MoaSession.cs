@@ -114,11 +114,11 @@ internal sealed class MoaSession : LevelDraftSession
         SelfCache.Length = Math.Min(SelfCache.Length, Math.Max(0, count - 1));
     }
 
-    public override bool CanRecord => _mixer is not null && TrimmedHead is null;
+    public override bool CanRecord => _mixer is not null;
 
     public override int OwnRows => SelfCache.Length;
 
-    public override void RecordObserve(ICyclePlan plan) => _mixer!.Record(plan, Sequence.Cache, CrossCache, Grower.Depth);
+    public override void RecordObserve(ICyclePlan plan, Matrix hidden) => (_mixer ?? throw NotRecorded()).Record(plan, Sequence.Cache, CrossCache, Grower.Depth);
 
     public override void Follow(int verified) => CrossCache.Length = verified;
 

@@ -26,12 +26,13 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
     [Theory]
     [InlineData("moa")]
     [InlineData("moa-random")]
+    [InlineData("moa trimmed")]
     [InlineData("eagle")]
     [InlineData("lookup")]
     public void Speculative_tokens_are_the_plain_ones(string name)
     {
         using LanguageModel model = Open("enumerable");
-        using Drafter drafter = TinyModels.Instance.Open(name, model, "enumerable");
+        using Drafter drafter = OpenDrafter(name, model);
         foreach (int[] prompt in (int[][])[[1], [3, 1, 4, 1, 5, 9, 2, 6]])
         {
             IReadOnlyList<int> plain = model.Generate(Request(prompt, 12)).OutputIds;
@@ -100,10 +101,18 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
     [InlineData("moa", 0)]
     [InlineData("moa", 0.9)]
     [InlineData("moa:1", 0)]
+    [InlineData("moa trimmed", 0)]
+    [InlineData("moa trimmed", 0.9)]
+    [InlineData("eagle", 0)]
+    [InlineData("eagle", 0.9)]
+    [InlineData("eagle aligned", 0)]
+    [InlineData("eagle trimmed", 0)]
+    [InlineData("independent", 0)]
+    [InlineData("independent", 0.9)]
     public void A_recorded_cycle_does_what_the_loop_of_the_host_does(string name, float temperature)
     {
         using LanguageModel model = Open("enumerable");
-        using Drafter drafter = TinyModels.Instance.Open(name, model, "enumerable");
+        using Drafter drafter = OpenDrafter(name, model);
         GenerationRequest request = Request([3, 1, 4], 20) with { Drafter = drafter, Tree = Small, Sampling = new SamplingOptions { Temperature = temperature, Seed = 2 } };
         using Generation host = model.Begin(request, logitsOnDemand: false), device = model.Begin(request);
         host.Prefill(CancellationToken.None);
@@ -118,20 +127,23 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
         }
 
         Assert.Equal(host.Finished, device.Finished);
+        Assert.True(device.Statistics().Tau > 1 || name.EndsWith("trimmed", StringComparison.Ordinal), "nothing was accepted");
         Assert.Equal(host.Statistics().DraftedNodes, device.Statistics().DraftedNodes);
     }
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public void A_cycle_is_one_launch_and_one_wait_and_allocates_nothing(bool drafts)
+    [InlineData("moa")]
+    [InlineData("moa trimmed")]
+    [InlineData("eagle")]
+    [InlineData("independent")]
+    [InlineData("none")]
+    public void A_cycle_is_one_launch_and_one_wait_and_allocates_nothing(string name)
     {
         using LanguageModel model = Open("enumerable");
         Assert.SkipUnless(CudaFactory.Device == "emulated", "only the emulated device counts");
-        using Drafter drafter = TinyModels.Instance.Open("moa", model, "enumerable");
+        using Drafter drafter = OpenDrafter(name, model);
         NativeCudaDriver driver = CudaDriver.Open(emulated: true);
-        GenerationRequest request = Request([3, 1, 4], 40);
-        using Generation generation = model.Begin(drafts ? request with { Drafter = drafter, Tree = Small } : request);
+        using Generation generation = model.Begin(Request([3, 1, 4], 40) with { Drafter = drafter, Tree = Small });
         generation.Prefill(CancellationToken.None);
         generation.Step();
         generation.Step();
@@ -148,6 +160,18 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
         }
 
         output.WriteLine($"kernels of a cycle: {CyclesKernels(driver, generation)}");
+    }
+
+    [Fact]
+    public void Who_is_not_recorded_says_so()
+    {
+        using LanguageModel model = Open("enumerable");
+        using Drafter lookup = model.OpenDrafter("lookup");
+        using Generation generation = model.Begin(Request([3, 1, 4], 4) with { Drafter = lookup, Tree = Small });
+        Assert.False(generation.Session.CanRecord);
+        InvalidOperationException failure = Assert.Throws<InvalidOperationException>(() => generation.Session.RecordDraft(null!));
+        Assert.Contains("Lookup", failure.Message, StringComparison.Ordinal);
+        Assert.Contains("CanRecord", failure.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -193,6 +217,26 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
     {
         CudaFactory.Require();
         return LanguageModel.Open(Path.Combine(TinyModels.Instance.Folder, pair, "target"), new EngineOptions { Device = CudaFactory.Device });
+    }
+
+    /// <summary>
+    /// A drafter for the enumerable target; "trimmed" leaves six of the ten tokens to its head, in an order of their own, "aligned" is EAGLE's own mask, "independent" the target itself.
+    /// </summary>
+    private static Drafter OpenDrafter(string name, LanguageModel model)
+    {
+        string[] parts = name.Split(' ');
+        if (parts is ["moa" or "moa:1" or "moa-random" or "eagle" or "lookup" or "none"])
+        {
+            return TinyModels.Instance.Open(name, model, "enumerable");
+        }
+
+        DrafterOptions options = parts[^1] switch
+        {
+            "trimmed" => new() { DraftVocabulary = [9, 0, 3, 7, 5, 2] },
+            "aligned" => new() { AlignedEagleMask = true },
+            _ => new(),
+        };
+        return model.OpenDrafter(Path.Combine(TinyModels.Instance.Folder, "enumerable", parts[0] == "independent" ? "target" : parts[0]), options);
     }
 
     private static GenerationRequest Request(int[] prompt, int count) => new() { PromptIds = prompt, MaxNewTokens = count, IgnoreEndTokens = true };

@@ -9,12 +9,12 @@ namespace LowLevelSpec.Engine.Backends.Cuda;
 internal sealed partial class CudaBackend : ICycleBackend
 {
     /// <inheritdoc/>
-    public ICyclePlan CreateCycle(TreeSettings tree, int vocabulary, SamplingOptions sampling)
+    public ICyclePlan CreateCycle(TreeSettings tree, int scoredTokens, int[]? columnTokens, SamplingOptions sampling)
     {
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            return new Cycle(this, tree, vocabulary, sampling);
+            return new Cycle(this, tree, scoredTokens, columnTokens, sampling);
         }
     }
 
@@ -25,14 +25,15 @@ internal sealed partial class CudaBackend : ICycleBackend
         private readonly int _breadth, _total;
         private readonly SamplingOptions _sampling;
         private readonly DeviceMemory _state, _tree, _grower, _rootGrower, _rows, _ancestors, _counts;
+        private readonly DeviceMemory? _names;
         private readonly PinnedMemory _host;
         private readonly DeviceScratch _scratch;
         private readonly CudaEvent _begun, _done;
 
-        public Cycle(CudaBackend backend, TreeSettings tree, int vocabulary, SamplingOptions sampling)
+        public Cycle(CudaBackend backend, TreeSettings tree, int scoredTokens, int[]? columnTokens, SamplingOptions sampling)
         {
             (_backend, _sampling) = (backend, sampling);
-            (_breadth, _total) = (Math.Min(tree.Breadth, vocabulary), tree.TotalTokens);
+            (_breadth, _total) = (Math.Min(tree.Breadth, scoredTokens), tree.TotalTokens);
             CudaContext context = backend._context;
             const string Purpose = "the state of a cycle";
             _scratch = new DeviceScratch(context, keepsAll: true);
@@ -49,6 +50,16 @@ internal sealed partial class CudaBackend : ICycleBackend
             // A grower that has failed leaves the root alone: what plain decoding asks for.
             int failed = 1;
             backend._stream.CopyToDevice(_rootGrower.Address + (ulong)Offset<DeviceGrower>(nameof(DeviceGrower.Failed)), (nint)(&failed), sizeof(int));
+            if (columnTokens is not null)
+            {
+                _names = DeviceBlocks.Allocate(context, columnTokens.Length, sizeof(int), "the tokens of a trimmed draft head");
+                fixed (int* tokens = columnTokens)
+                {
+                    backend._stream.CopyToDevice(_names.Address, (nint)tokens, (long)columnTokens.Length * sizeof(int));
+                    backend._stream.Synchronize();
+                }
+            }
+
             backend._stream.Synchronize();
 
             DeviceMemory Zeroed<T>()
@@ -157,6 +168,14 @@ internal sealed partial class CudaBackend : ICycleBackend
 
         public void CopyLast(Matrix rows, Matrix output) => _backend.CopyRows(rows, Address(rows), Last, output, Address(output));
 
+        public void Copy(Matrix input, Matrix output) => _backend.CopyRows(input, Address(input), 0, output, Address(output));
+
+        public void CopyParents(Matrix rows, Matrix output) =>
+            _backend.CopyRows(rows, Address(rows), _grower.Address + (ulong)Offset<DeviceGrower>(nameof(DeviceGrower.FrontierParents)), output, Address(output));
+
+        public void CopyPath(Matrix rows, Matrix output) =>
+            _backend.CopyRows(rows, Address(rows), _state.Address + (ulong)Offset<DeviceState>(nameof(DeviceState.Path)), output, Address(output), Observed);
+
         public void StartTree(Matrix logits) => Grow(Kernel.GrowFirst, logits);
 
         public void GrowTree(Matrix logits) => Grow(Kernel.Grow, logits);
@@ -197,6 +216,7 @@ internal sealed partial class CudaBackend : ICycleBackend
             _done.Dispose();
             _host.Dispose();
             _scratch.Dispose();
+            _names?.Dispose();
             foreach (DeviceMemory memory in (DeviceMemory[])[_state, _tree, _grower, _rootGrower, _rows, _ancestors, _counts])
             {
                 memory.Dispose();
@@ -212,6 +232,7 @@ internal sealed partial class CudaBackend : ICycleBackend
                 Tokens = top.Tokens,
                 LogProbabilities = top.LogProbabilities,
                 Status = top.Status,
+                Names = _names?.Address ?? 0,
                 Breadth = _breadth,
             });
         }

@@ -316,12 +316,13 @@ internal sealed partial class CudaBackend
     /// <summary>Positions that a batch's rows may have.</summary>
     private static int PositionsOf(PassBatch batch) => batch.Planned is null ? batch.LastPosition + 1 : batch.Cache(0).Capacity + 1;
 
-    private void CopyRows(Matrix input, ulong from, ulong sources, Matrix output, ulong to) =>
+    private void CopyRows(Matrix input, ulong from, ulong sources, Matrix output, ulong to, ulong count = 0) =>
         _kernels.Launch(Kernel.CopyRows, new Grid(Ceiling(input.Columns, 256)), new CopyRowsArgument
         {
             Input = from,
             Sources = sources,
             Output = to,
+            Count = count,
             Rows = output.Rows,
             Columns = input.Columns,
             InputStride = input.Stride,

@@ -141,7 +141,7 @@ internal struct SampleArgument
 [StructLayout(LayoutKind.Sequential)]
 internal struct GrowArgument
 {
-    public ulong Grower, Tokens, LogProbabilities, Status;
+    public ulong Grower, Tokens, LogProbabilities, Status, Names;
     public int Breadth, Reserved;
 }
 

@@ -76,6 +76,9 @@ internal enum RowsKind
     Observed = 5,
     TargetRoot = 6,
     TargetFrontier = 7,
+    Features = 8,
+    FeatureFrontier = 9,
+    FeatureReference = 10,
 }
 
 /// <summary>What a row of logits holds that is not finite; bits of a status.</summary>
