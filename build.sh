@@ -26,8 +26,8 @@ usage: ./build.sh VERB [arguments]
   format         formats the code; `format --check` only verifies
   pack           makes the NuGet packages in out/packages
   train-package [RID]
-                 makes out/llspec-train-RID.tar.gz (linux-x64 by default): the CLI with its runtime,
-                 for machines without .NET that are to train or distil
+                 makes out/llspec-train-RID.tar.xz (linux-x64 by default): the CLI with its runtime
+                 and native kernels, for machines without .NET that are to train or distil
   gpu-package    packs tests, benchmark and sources for a machine with a GPU: out/llspec-gpu.tar.xz
   native         builds the native parts into out/native: CPU kernels, emulated CUDA device, loadable kernels
   cuda-check     compiles the CUDA kernels (sm_90 at least), then runs their tests on the emulated device, sanitizers included
@@ -166,10 +166,15 @@ train-package() {
     find_dotnet
     local rid=${1:-linux-x64} name
     name=llspec-train-$rid
-    rm -rf "${out:?}/$name" "$out/$name.tar.gz"
+    rm -rf "${out:?}/$name" "$out/$name".tar.*
     run_dotnet publish src/Cli -c Release -r "$rid" --self-contained -p:DebugType=none -p:GenerateDocumentationFile=false -o "$out/$name"
-    tar -C "$out" -czf "$out/$name.tar.gz" "$name"
-    say "$out/$name.tar.gz, $(du -h "$out/$name.tar.gz" | cut -f1): unpack it and run $name/llspec train --help"
+    if [[ $rid == linux-x64 ]]; then
+        build_native llspec_cpu
+        cp "$out/native/libllspec_cpu.so" "$out/$name/"
+    fi
+    cp "$root/bench/train-comparison.sh" "$out/$name/"
+    tar -C "$out" -cJf "$out/$name.tar.xz" "$name"
+    say "$out/$name.tar.xz, $(du -h "$out/$name.tar.xz" | cut -f1): unpack it and run $name/llspec train --help"
 }
 
 # Installs Debian packages where this is root's machine; elsewhere what is missing is named.

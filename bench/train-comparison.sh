@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the drafters of the comparison at one budget, one after the other: usage: train-comparison.sh TARGET DATA.jsonl OUT [TOKENS]
-# Stopped at any moment it goes on where it stood. LLSPEC names the command (out/llspec by default).
+# Stopped at any moment it goes on where it stood. LLSPEC names the command (by default the one beside this script, else out/llspec); PRODUCTS=bf16 rounds products.
 set -euo pipefail
 
 (($# >= 3)) || {
@@ -8,7 +8,8 @@ set -euo pipefail
     exit 2
 }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-llspec=${LLSPEC:-$here/../out/llspec}
+llspec=${LLSPEC:-$here/llspec}
+[[ -x $llspec ]] || llspec=$here/../out/llspec
 target=$1 data=$2 out=$3 tokens=${4:-1000000}
 batch=2048
 mkdir -p "$out"
@@ -19,7 +20,7 @@ train() {
     shift 2
     echo "== $name"
     "$llspec" train --model "$target" --data "$data" --out "$out/$name" --cache "$out/states-$layers" --tokens $batch --steps $((tokens / batch)) \
-        --kl-share 0.5 --kl-tokens 6144 --kl-drawn 4096 "$@"
+        --kl-share 0.5 --kl-tokens 6144 --kl-drawn 4096 --products "${PRODUCTS:-f32}" "$@"
 }
 
 train moa-0 0

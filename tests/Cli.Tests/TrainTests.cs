@@ -48,6 +48,8 @@ public sealed class TrainTests
     [InlineData("--schedule step", "--schedule: found 'step'")]
     [InlineData("--kind independent --hidden 17", "--hidden: found 17")]
     [InlineData("--kind independent --hidden 64 --kv-heads 7", "--kv-heads: found 7")]
+    [InlineData("--kv-heads 7", "--kv-heads: found 7")]
+    [InlineData("--kind eagle --kv-heads 7", "--kv-heads: found 7")]
     public void Bad_values_are_refused(string options, string named)
     {
         CliRun run = CliRun.Of(["train", "--model", TinyFiles.Target, "--data", "none.jsonl", "--out", "none", .. options.Split(' ')]);

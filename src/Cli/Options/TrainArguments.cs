@@ -10,7 +10,7 @@ namespace LowLevelSpec.Cli.Options;
 /// <summary>How a drafter is trained: everything that decides what a step does.</summary>
 internal sealed class TrainArguments
 {
-    private const int DefaultSteps = 1000, DefaultTokens = 2048, DefaultEvery = 100, DefaultKvHeads = 3, DefaultWidth = 768, DefaultLsaWidth = 384, DefaultWarmUp = 50, DefaultLayers = 2, DefaultHidden = 192;
+    private const int DefaultSteps = 1000, DefaultTokens = 2048, DefaultEvery = 100, DefaultWidth = 768, DefaultLsaWidth = 384, DefaultWarmUp = 50, DefaultLayers = 2, DefaultHidden = 192;
     private const float DefaultPeak = 1e-3f;
 
     private readonly Option<string?> _init = new("--init") { Description = "Drafter of the same kind and sizes whose weights the training starts from; random ones without it.", HelpName = "DIR" };
@@ -34,7 +34,7 @@ internal sealed class TrainArguments
     private readonly NumberOption<int> _klDrawn = new("--kl-drawn", "With --kl-tokens: how many of the other tokens, drawn anew each micro-batch, stand for all others; 0 by default.", low: 0);
     private readonly NumberOption<int> _staircase = new("--staircase-steps", "Steps over which the staircase mask fades out; 0, never, by default.", low: 0);
     private readonly NumberOption<int> _horizon = new("--horizon", "Ablation: a fixed distance between verification points instead of one drawn from 6..14 per text and step.", low: 1);
-    private readonly NumberOption<int> _kvHeads = new("--kv-heads", $"kv heads of each drafter layer; {DefaultKvHeads} by default.", low: 1, high: 1024);
+    private readonly NumberOption<int> _kvHeads = new("--kv-heads", "kv heads of each drafter layer, a divisor of its heads; the target's by default, 1 for an independent drafter where those do not fit.", low: 1, high: 1024);
     private readonly NumberOption<int> _width = new("--mlp", $"MLP width of SA and CA, of EAGLE's layer or of an independent drafter; {DefaultWidth} by default.", low: 1, high: 1 << 17);
     private readonly NumberOption<int> _lsaWidth = new("--lsa-mlp", $"MLP width of LSA; {DefaultLsaWidth} by default.", low: 1, high: 1 << 17);
     private readonly NumberOption<int> _layers = new("--layers", $"Layers of an independent drafter; {DefaultLayers} by default.", low: 1, high: 256);
@@ -110,23 +110,28 @@ internal sealed class TrainArguments
     private DrafterPlan Plan(ParseResult result, LlamaConfig target)
     {
         string kind = result.GetValue(_kind) ?? "moa";
-        int layers = _tli.Read(result) ?? 0, kv = _kvHeads.Read(result) ?? DefaultKvHeads, width = _width.Read(result) ?? DefaultWidth;
+        int layers = _tli.Read(result) ?? 0, kv = _kvHeads.Read(result) ?? target.KvHeads, width = _width.Read(result) ?? DefaultWidth;
         bool noLsa = result.GetValue(_noLsa), noCa = result.GetValue(_noCa);
         if (kind != "moa" && (_tli.Read(result) is > 0 || noLsa || noCa || _horizon.Read(result) is not null))
         {
             throw new UsageException($"--tli, --no-lsa, --no-ca and --horizon are for MoA drafters: leave them out with --kind {kind}.");
         }
 
+        if (kind != "independent" && target.Heads % kv != 0)
+        {
+            throw new InputException($"--kv-heads: found {kv}, expected a divisor of the target's {target.Heads} heads");
+        }
+
         return kind switch
         {
             "moa" => new MoaPlan(new MoaSizes(noLsa ? 0 : kv, _lsaWidth.Read(result) ?? DefaultLsaWidth, kv, width, kv, width), layers, !noCa),
             "eagle" => new EaglePlan(kv, width),
-            "independent" => Independent(target, _hidden.Read(result) ?? DefaultHidden, kv, width, _layers.Read(result) ?? DefaultLayers),
+            "independent" => Independent(target, _hidden.Read(result) ?? DefaultHidden, _kvHeads.Read(result), width, _layers.Read(result) ?? DefaultLayers),
             _ => throw new InputException($"--kind: found '{kind}', expected moa, eagle or independent"),
         };
     }
 
-    private static IndependentPlan Independent(LlamaConfig target, int hidden, int kvHeads, int width, int layers)
+    private static IndependentPlan Independent(LlamaConfig target, int hidden, int? wantedKvHeads, int width, int layers)
     {
         int heads = hidden / target.HeadSize;
         if (heads == 0 || hidden % target.HeadSize != 0)
@@ -134,6 +139,7 @@ internal sealed class TrainArguments
             throw new InputException($"--hidden: found {hidden}, expected a multiple of the target's head size {target.HeadSize}");
         }
 
+        int kvHeads = wantedKvHeads ?? (heads % target.KvHeads == 0 ? target.KvHeads : 1);
         return heads % kvHeads == 0
             ? new IndependentPlan(target with { ModelType = "llama", HiddenSize = hidden, Heads = heads, KvHeads = kvHeads, IntermediateSize = width, Layers = layers, TiedEmbeddings = true, AttentionBias = false })
             : throw new InputException($"--kv-heads: found {kvHeads}, expected a divisor of the drafter's {heads} heads (--hidden {hidden} in heads of {target.HeadSize})");
