@@ -196,7 +196,13 @@ need_cuda_compiler() {
     ldconfig -p | grep -q 'libnvrtc\.so' && return
     [[ $(id -u) == 0 ]] && grep -qs '^ID=debian' /etc/os-release || die "no CUDA compiler: install nvcc, or NVRTC (Debian: libnvrtc11.2, libnvrtc-builtins11.8 of non-free)"
     if ! apt-cache policy libnvrtc11.2 2>/dev/null | grep -q 'Candidate: [0-9]'; then
-        printf 'Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: non-free\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+        # The machine's own mirror of the release, one component more.
+        local codename mirror
+        # shellcheck source=/dev/null
+        codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+        mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' | awk -v codename="$codename" '$2 == codename && $3 == "main" { print $1; exit }')
+        [[ -n $codename && -n $mirror ]] || die "no CUDA compiler, and apt knows no mirror of this release: install nvcc, or NVRTC (Debian: libnvrtc11.2, libnvrtc-builtins11.8 of non-free)"
+        printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: non-free\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' "$mirror" "$codename" \
             >/etc/apt/sources.list.d/llspec-non-free.sources
     fi
     install_packages "NVRTC" libnvrtc11.2 libnvrtc-builtins11.8

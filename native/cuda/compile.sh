@@ -36,8 +36,17 @@ if nvcc=$(command -v nvcc); then
         fi
     done
     [[ -n $newest ]] || die "$nvcc knows none of sm_${architectures[*]}"
-    "$nvcc" -fatbin -std=c++17 -lineinfo -Xptxas -v "${options[@]}" -gencode "arch=compute_$newest,code=compute_$newest" \
-        -o "$out/llspec_kernels.fatbin" "$here/kernels.cu" 2>"$out/kernels.log" || { cat "$out/kernels.log" >&2; die "nvcc failed"; }
+    options+=(-gencode "arch=compute_$newest,code=compute_$newest")
+    fatbin() { "$nvcc" "$@" -fatbin -std=c++17 -lineinfo -Xptxas -v "${options[@]}" -o "$out/llspec_kernels.fatbin" "$here/kernels.cu" >"$out/kernels.log" 2>&1; }
+    # An nvcc older than the machine's g++ refuses it; any compiler that it takes will do, since only device code is made.
+    fatbin || {
+        first=$(cat "$out/kernels.log") host=
+        for host in clang++ clang++-{18,17,16,15,14,13} g++-{13,12,11,10} none; do
+            [[ $host != none ]] || { printf '%s\n' "$first" >&2; die "nvcc failed"; }
+            ! command -v "$host" >/dev/null || ! fatbin -ccbin "$host" || break
+        done
+        echo "nvcc does not take the machine's own host compiler; $host it takes"
+    }
 else
     "$out/llspec-nvrtc" "$here/kernels.cu" sm_90 "$out/llspec_kernels.cubin" >"$out/kernels.log" || { cat "$out/kernels.log" >&2; die "NVRTC failed"; }
     # PTX of the oldest architecture runs on all later ones.

@@ -14,6 +14,7 @@
 #include "kernels/rope_append.cu"
 #include "kernels/rows.cu"
 #include "kernels/sample.cu"
+#include "kernels/split_rows.cu"
 #include "kernels/swiglu.cu"
 #include "kernels/top.cu"
 #include "kernels/tree.cu"

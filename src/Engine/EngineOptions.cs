@@ -32,6 +32,19 @@ public enum Arithmetic
     Exact,
 }
 
+/// <summary>What multiplies the rows of a prompt on a GPU. Speculative and plain text are the same with each; texts of different ones may differ where two tokens are nearly as likely.</summary>
+public enum PrefillProducts
+{
+    /// <summary>The engine's own kernels, as for decoding: a context that is rebuilt from its tokens has the bits of the one that decoding left.</summary>
+    Kernels,
+
+    /// <summary>cuBLAS for bf16 weights without a bias. A rebuilt context differs in its last bits from one that decoding left.</summary>
+    Cublas,
+
+    /// <summary>cuBLAS where it is installed, else the kernels.</summary>
+    Auto,
+}
+
 /// <summary>How a model is run.</summary>
 public sealed record EngineOptions
 {
@@ -46,6 +59,9 @@ public sealed record EngineOptions
 
     /// <summary>What runs the model: "cpu", "cuda" (the first GPU), "cuda:N" or "emulated" (the GPU's kernels on the CPU, far slower: for tests).</summary>
     public string Device { get; init; } = "cpu";
+
+    /// <summary>What multiplies the rows of a prompt, on a GPU.</summary>
+    public PrefillProducts Prefill { get; init; }
 
     /// <summary>Longest sequence in tokens; 0 = what the model was made for. Never beyond that.</summary>
     public int ContextLength { get; init; }

@@ -16,7 +16,7 @@ __device__ __forceinline__ unsigned short bf16_bits(float value)
 // Two neighbours in one register, the first in the low half: what matrix instructions take.
 __device__ __forceinline__ unsigned bf16_pair(unsigned short first, unsigned short second) { return first | (static_cast<unsigned>(second) << 16); }
 
-// An f32 as a sum of two bf16: value = high + low up to 2^-18 of it. Products with a bf16 then cost two matrix instructions instead of one and keep
+// An f32 as a sum of two bf16: value = high + low up to 2^-17 of it. Products with a bf16 then cost two matrix instructions instead of one and keep
 // f32 activations; where weights stream from memory the second one is free.
 struct SplitPair
 {

@@ -355,6 +355,7 @@ LLSPEC_EXPORT void llspec_emulated_counts(LlspecEmulatedCounts* counts)
     d.counts.graph_execs = static_cast<long long>(d.execs.size());
     d.counts.modules = static_cast<long long>(d.modules.size());
     d.counts.contexts = static_cast<long long>(d.contexts.size());
+    d.counts.cublas_handles = static_cast<long long>(d.cublas.size());
     *counts = d.counts;
 }
 

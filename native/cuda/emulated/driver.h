@@ -102,7 +102,7 @@ struct Driver
     std::string error;
     Context primary{0, true};
     Stream default_stream;
-    std::set<void*> contexts, modules, streams, events, graphs, execs;
+    std::set<void*> contexts, modules, streams, events, graphs, execs, cublas;
     std::map<std::string, Function> functions;
     std::map<std::uint64_t, std::size_t> device_memory, host_memory;
     std::size_t device_bytes = 0, host_bytes = 0, capacity = 0;

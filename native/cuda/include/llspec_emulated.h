@@ -22,6 +22,8 @@ typedef struct
     long long launches;             // kernels run, those of graphs included
     long long graph_launches;
     long long host_synchronisations; // calls in which a host waits for the device
+    long long cublas_handles;
+    long long cublas_products;      // run
 } LlspecEmulatedCounts;
 
 void llspec_emulated_counts(LlspecEmulatedCounts* counts);

@@ -263,6 +263,18 @@ typedef struct
     int output_stride;
 } LlspecCopyRows;
 
+// high[r, i] + low[r, i] = input[r, i] up to 2^-17 of it, both bf16. Grid (rows, ceil(columns / 256)), block 256.
+typedef struct
+{
+    const float* input;
+    unsigned short* high;
+    unsigned short* low;
+    int rows;
+    int columns;
+    int input_stride;
+    int output_stride; // of high and low
+} LlspecSplitRows;
+
 // Compacts an accepted path: in all layers row sources[i] moves to base + i. sources ascending, sources[i] >= base + i.
 typedef struct
 {
@@ -486,12 +498,12 @@ typedef struct
     X(llspec_matmul_q8, LlspecMatMul) X(llspec_matmul_q4, LlspecMatMul) X(llspec_swiglu, LlspecSwiGlu) \
     X(llspec_top_partial, LlspecTop) X(llspec_top_merge, LlspecTop) X(llspec_sample, LlspecSample) \
     X(llspec_grow_first, LlspecGrow) X(llspec_grow, LlspecGrow) X(llspec_select, LlspecSelect) \
-    X(llspec_accept, LlspecAccept) X(llspec_rows, LlspecRows)
+    X(llspec_accept, LlspecAccept) X(llspec_rows, LlspecRows) X(llspec_split_rows, LlspecSplitRows)
 
 // Order of llspec_abi's sizes.
 #define LLSPEC_STRUCTS(X) \
     X(LlspecRow) X(LlspecTree) X(LlspecGrower) X(LlspecState) X(LlspecAbi) X(LlspecEmbed) X(LlspecRmsNorm) X(LlspecRopeAppend) X(LlspecAttention) \
     X(LlspecAttentionMerge) X(LlspecGroupAttention) X(LlspecGroupMean) X(LlspecGatherLayers) X(LlspecCopyRows) X(LlspecKeepRows) X(LlspecMatMul) \
-    X(LlspecSwiGlu) X(LlspecTop) X(LlspecSample) X(LlspecGrow) X(LlspecSelect) X(LlspecAccept) X(LlspecRows)
+    X(LlspecSwiGlu) X(LlspecTop) X(LlspecSample) X(LlspecGrow) X(LlspecSelect) X(LlspecAccept) X(LlspecRows) X(LlspecSplitRows)
 
 #endif

@@ -2,6 +2,8 @@
 #include "harness.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 TEST("embed.rows")
 {
@@ -78,6 +80,33 @@ TEST("copy_rows.compacts_in_place")
     launch("llspec_copy_rows", p, {2}, 256);
     values.resize(3 * columns);
     expect_bits("copied in order", copy.read(), values);
+}
+
+TEST("split_rows.adds_up")
+{
+    int rows = 3, columns = 270, stride = columns + 7, padded = 272;
+    std::vector<float> values = random.values(rows * stride);
+    Buffer<float> in(values);
+    Buffer<unsigned short> high(static_cast<std::size_t>(rows) * padded), low(static_cast<std::size_t>(rows) * padded);
+    LlspecSplitRows p{in.data(), high.data(), low.data(), rows, columns, stride, padded};
+    launch("llspec_split_rows", p, {rows, 2}, 256);
+    std::vector<unsigned short> h = high.read(), l = low.read();
+    auto widened = [](unsigned short bits) {
+        unsigned whole = static_cast<unsigned>(bits) << 16;
+        float value;
+        std::memcpy(&value, &whole, sizeof value);
+        return static_cast<double>(value);
+    };
+    for (int row = 0; row < rows; row++)
+    {
+        for (int i = 0; i < columns; i++)
+        {
+            double x = values[row * stride + i], parts[] = {widened(h[row * padded + i]), widened(l[row * padded + i])};
+
+            // 8 bits each: a half of the last place is 2^-8 of the least value of a binade, and the rest lies a binade below that: 2^-17.
+            expect(std::fabs(parts[0] - x) <= std::fabs(x) / 256 && std::fabs(parts[0] + parts[1] - x) <= std::fabs(x) / 131072, "a value is the sum of its parts");
+        }
+    }
 }
 
 TEST("group_mean.against_double")

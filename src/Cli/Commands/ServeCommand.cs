@@ -45,6 +45,11 @@ internal sealed class ServeCommand : Command
     private async Task<int> RunAsync(ParseResult result)
     {
         EngineOptions engine = _model.Engine(result);
+        if (engine.Prefill != PrefillProducts.Kernels)
+        {
+            throw new InputException("--prefill: a server rebuilds contexts from their tokens and must get the bits of decoding; leave --prefill out");
+        }
+
         using X509Certificate2? certificate = Certificate(result);
         ServerOptions options = Read(result, certificate);
         TimeSpan drain = TimeSpan.FromSeconds(_drain.Read(result) ?? 10);

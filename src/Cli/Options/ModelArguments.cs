@@ -26,12 +26,18 @@ internal sealed class ModelArguments
     };
 
     private readonly Option<string?> _device = new("--device") { Description = "What runs the model: cpu (the default), cuda, cuda:N, or emulated (the GPU's kernels on the CPU, for tests).", HelpName = "D" };
+    private readonly Option<string?> _prefill = new("--prefill")
+    {
+        Description = "What multiplies a prompt's rows on a GPU: kernels (the default), cublas, or auto (cuBLAS where it is installed). Speculation changes no text in any.",
+        HelpName = "P",
+    };
+
     private readonly NumberOption<int> _context = new("--context-length", "Longest sequence in tokens; 0 = what the model was made for (the default).", low: 0);
 
     private readonly Option<bool> _noCache = new("--no-cache") { Description = "Measure what steps cost anew, and keep no measurement between runs (so does LLSPEC_NO_CACHE=1)." };
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_model, _device, _threads, _width, _arithmetic, _context, _noCache];
+    public IEnumerable<Option> All => [_model, _device, _threads, _width, _arithmetic, _prefill, _context, _noCache];
 
     /// <summary>Whether a target is named.</summary>
     public bool IsGiven(ParseResult result) => result.GetValue(_model) is not null;
@@ -45,6 +51,7 @@ internal sealed class ModelArguments
         Threads = _threads.Read(result) ?? 0,
         Width = Width(result.GetValue(_width) ?? "auto"),
         Arithmetic = Arithmetic(result.GetValue(_arithmetic) ?? "auto"),
+        Prefill = Prefill(result.GetValue(_prefill) ?? "kernels"),
         Device = result.GetValue(_device) ?? "cpu",
         ContextLength = _context.Read(result) ?? 0,
         CacheFolder = result.GetValue(_noCache) ? "" : null,
@@ -58,6 +65,14 @@ internal sealed class ModelArguments
         "AUTO" => LowLevelSpec.Engine.Arithmetic.Auto,
         "EXACT" => LowLevelSpec.Engine.Arithmetic.Exact,
         _ => throw new InputException($"--arithmetic: found '{text}', expected auto or exact"),
+    };
+
+    private static PrefillProducts Prefill(string text) => text.ToUpperInvariant() switch
+    {
+        "KERNELS" => PrefillProducts.Kernels,
+        "CUBLAS" => PrefillProducts.Cublas,
+        "AUTO" => PrefillProducts.Auto,
+        _ => throw new InputException($"--prefill: found '{text}', expected kernels, cublas or auto"),
     };
 
     private static SimdWidth Width(string text) => Widths.TryGetValue(text, out SimdWidth width)

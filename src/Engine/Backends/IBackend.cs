@@ -169,6 +169,15 @@ public interface IBackend : IDisposable
         return false;
     }
 
+    /// <summary>
+    /// Runs passes over a prompt from its first token: every mode of decoding runs the same ones, so a backend may multiply otherwise there than while it decodes.
+    /// </summary>
+    void Prefill(Action passes)
+    {
+        ArgumentNullException.ThrowIfNull(passes);
+        passes();
+    }
+
     /// <summary>Copies to the host, row-major without gaps. Waits.</summary>
     void Read(Matrix source, Span<float> destination);
 

@@ -170,24 +170,29 @@ internal sealed class Generation : IDisposable
         for (int first = 0; first < length; first += ChunkRows)
         {
             cancellation.ThrowIfCancellationRequested();
-            int count = Math.Min(ChunkRows, length - first);
-            _batch.Clear();
-            for (int i = first; i < first + count; i++)
-            {
-                _batch.AddCausal(_cache, new TokenId(_plan.Prompt[i]), new Position(i), new CacheRow(i));
-            }
-
-            _pass.Forward(_batch);
-            _cache.Length = first + count;
-            if (DrafterSees(first + count))
-            {
-                _session.Observe(new VerifiedRows { First = first, Hidden = _pass.Hidden, HiddenRows = _chunkRows.AsSpan(0, count), IsPrefill = true });
-            }
+            int begin = first, count = Math.Min(ChunkRows, length - first);
+            _backend.Prefill(() => PrefillChunk(begin, count));
         }
 
         Commit(ChooseAt(_pass.Logits(_batch.Count - 1, 1)));
         LastAccepted = 0;
         _prefillTicks += Stopwatch.GetTimestamp() - start;
+    }
+
+    private void PrefillChunk(int first, int count)
+    {
+        _batch.Clear();
+        for (int i = first; i < first + count; i++)
+        {
+            _batch.AddCausal(_cache, new TokenId(_plan.Prompt[i]), new Position(i), new CacheRow(i));
+        }
+
+        _pass.Forward(_batch);
+        _cache.Length = first + count;
+        if (DrafterSees(first + count))
+        {
+            _session.Observe(new VerifiedRows { First = first, Hidden = _pass.Hidden, HiddenRows = _chunkRows.AsSpan(0, count), IsPrefill = true });
+        }
     }
 
     /// <summary>One cycle: draft, verify, accept, compact. Commits at least one token. Allocates nothing unless stop strings are watched for.</summary>

@@ -347,5 +347,5 @@ internal sealed unsafe partial class NativeCudaDriver : ICudaDriver
 [StructLayout(LayoutKind.Sequential)]
 internal struct EmulatedCounts
 {
-    public long DeviceAllocations, DeviceBytes, HostAllocations, HostBytes, Streams, Events, Graphs, GraphExecs, Modules, Contexts, Launches, GraphLaunches, HostSynchronisations;
+    public long DeviceAllocations, DeviceBytes, HostAllocations, HostBytes, Streams, Events, Graphs, GraphExecs, Modules, Contexts, Launches, GraphLaunches, HostSynchronisations, CublasHandles, CublasProducts;
 }

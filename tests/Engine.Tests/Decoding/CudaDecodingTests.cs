@@ -81,13 +81,14 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
     }
 
     [Theory]
-    [InlineData("moa")]
-    [InlineData("moa:1")]
-    public void The_tiny_pair_writes_the_tokens_of_the_cpu(string name)
+    [InlineData("moa", PrefillProducts.Kernels)]
+    [InlineData("moa:1", PrefillProducts.Kernels)]
+    [InlineData("moa", PrefillProducts.Cublas)]
+    public void The_tiny_pair_writes_the_tokens_of_the_cpu(string name, PrefillProducts prefill)
     {
         CudaFactory.Require();
         TinyModels tiny = TinyModels.Instance;
-        using LanguageModel model = LanguageModel.Open(tiny.Path_("target"), new EngineOptions { Device = CudaFactory.Device });
+        using LanguageModel model = LanguageModel.Open(tiny.Path_("target"), new EngineOptions { Device = CudaFactory.Device, Prefill = prefill });
         using Drafter drafter = tiny.Open(name, model);
         int[] prompt = [.. tiny.Model.Tokenizer!.Encode("The drafter proposes")];
         int[] expected = [.. tiny.Model.Generate(Request(prompt, 8)).OutputIds];

@@ -70,7 +70,7 @@ public sealed partial class CudaLeakTests
     private static long[] Alive(NativeCudaDriver driver)
     {
         EmulatedCounts c = driver.Counts();
-        return [c.DeviceAllocations, c.DeviceBytes, c.HostAllocations, c.HostBytes, c.Streams, c.Events, c.Graphs, c.GraphExecs, c.Modules, c.Contexts];
+        return [c.DeviceAllocations, c.DeviceBytes, c.HostAllocations, c.HostBytes, c.Streams, c.Events, c.Graphs, c.GraphExecs, c.Modules, c.Contexts, c.CublasHandles];
     }
 
     /// <summary>Bytes that native code holds: what glibc has handed out and not got back, else the process' private memory without what the collector committed.</summary>

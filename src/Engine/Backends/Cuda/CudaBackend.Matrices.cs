@@ -120,6 +120,12 @@ internal sealed partial class CudaBackend
         OperationChecks.Shape(output, input.Rows, w.Rows, "MatMul's output");
         lock (_gate)
         {
+            if (IsForCublas(w, bias))
+            {
+                MultiplyByCublas(w, input, Begin(input), output, Address(output), accumulate);
+                return;
+            }
+
             Multiply(w, input, Begin(input), output, Address(output), new MatMulArgument { Bias = bias is null ? 0 : Vector(bias, w.Rows, "bias"), Accumulate = accumulate ? 1 : 0 });
         }
     }

@@ -16,6 +16,9 @@ internal sealed partial class CudaBackend
         return done.MillisecondsSince(begun) / 1e3;
     }
 
+    /// <summary>Whether <see cref="Prefill"/> goes by cuBLAS.</summary>
+    public bool HasCublas => _cublas is not null;
+
     /// <summary>cuBLAS on this backend's stream, null where it is not installed.</summary>
     public Cublas? OpenCublas() => Cublas.TryOpen(_stream);
 
@@ -23,10 +26,12 @@ internal sealed partial class CudaBackend
     public void Multiply(Cublas cublas, Weight weight, TensorBuffer x, TensorBuffer y, int rows)
     {
         CudaWeight w = Cuda(weight);
-        OperationChecks.Holds(w.Type == Interop.Cuda.Kernels.DeviceType.BF16 && w.Stride == w.Columns, "cuBLAS is given bf16 weights without gaps");
+        OperationChecks.Holds(w.Type == Interop.Cuda.Kernels.DeviceType.BF16 && w.Stride == w.Columns && w.Columns % 2 == 0, "cuBLAS is given bf16 weights without gaps");
         lock (_gate)
         {
-            cublas.Multiply(w.Data, Begin(new Matrix(x, 0, rows, w.Columns / 2, w.Columns / 2)), Begin(new Matrix(y, 0, rows, w.Rows, w.Rows)), rows, w.Rows, w.Columns);
+            DeviceMatrix input = new(Begin(new Matrix(x, 0, rows, w.Columns / 2, w.Columns / 2)), rows, w.Columns, w.Columns);
+            DeviceMatrix output = new(Begin(new Matrix(y, 0, rows, w.Rows, w.Rows)), rows, w.Rows, w.Rows);
+            cublas.Multiply(new DeviceMatrix(w.Data, w.Rows, w.Columns, w.Stride), input, output, accumulate: false);
         }
     }
 

@@ -38,8 +38,9 @@ internal sealed partial class CudaBackend : IBackend
     /// <summary>Opens a device.</summary>
     /// <param name="device">Its number.</param>
     /// <param name="emulated">Whether the emulated device is meant: the same kernels on the CPU, for tests.</param>
-    /// <exception cref="InputException">There is no driver, no such device, or no kernel for it.</exception>
-    public CudaBackend(int device, bool emulated)
+    /// <param name="prefill">What multiplies a prompt's rows.</param>
+    /// <exception cref="InputException">There is no driver, no such device, no kernel for it, or no cuBLAS where that is asked for.</exception>
+    public CudaBackend(int device, bool emulated, PrefillProducts prefill = PrefillProducts.Kernels)
     {
         try
         {
@@ -53,14 +54,23 @@ internal sealed partial class CudaBackend : IBackend
             _rows = new RowUploads(_ring);
             _scratch = _ownScratch = new DeviceScratch(_context, keepsAll: false);
             _arrivals = DeviceBlocks.Zeroed(_context, _stream, Arrivals, sizeof(int), "counters of the matrix products");
-            Name = $"cuda {_context.Device.Name}";
+            _cublas = OpenCublas(prefill, _stream);
+            Name = $"cuda {_context.Device.Name}{(_cublas is null ? "" : ", prefill by cuBLAS")}";
         }
-        catch (CudaException e)
+        catch (Exception e) when (e is CudaException or InputException)
         {
+            _cublas?.Dispose();
+            _arrivals?.Dispose();
+            _ring?.Dispose();
             _module?.Dispose();
             _setup?.Dispose();
             _stream?.Dispose();
             _context?.Dispose();
+            if (e is InputException)
+            {
+                throw;
+            }
+
             throw new InputException($"--device {(emulated ? "emulated" : $"cuda:{device}")}: {e.Message}", e);
         }
     }
@@ -174,6 +184,7 @@ internal sealed partial class CudaBackend : IBackend
         }
 
         _weights.Dispose();
+        _cublas?.Dispose();
         _arrivals.Dispose();
         _ownScratch.Dispose();
         _ring.Dispose();

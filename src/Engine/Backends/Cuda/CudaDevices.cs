@@ -8,19 +8,22 @@ namespace LowLevelSpec.Engine.Backends.Cuda;
 public static class CudaDevices
 {
     /// <summary>Opens the backend of a device.</summary>
+    /// <param name="device">Its name.</param>
+    /// <param name="prefill">What multiplies a prompt's rows.</param>
     /// <returns>Null for "cpu".</returns>
     /// <exception cref="InputException">The name is none, or the device can't be used.</exception>
-    internal static IBackend? Open(string device)
+    internal static IBackend? Open(string device, PrefillProducts prefill = PrefillProducts.Kernels)
     {
         ArgumentNullException.ThrowIfNull(device);
         string[] parts = device.Split(':');
         int number = 0;
         return (parts[0], parts.Length) switch
         {
+            ("cpu", 1) when prefill == PrefillProducts.Cublas => throw new InputException("--prefill cublas: the CPU has no cuBLAS; add --device cuda, or leave --prefill out"),
             ("cpu", 1) => null,
-            ("emulated", 1) => new CudaBackend(0, emulated: true),
-            ("cuda", 1) => new CudaBackend(0, emulated: false),
-            ("cuda", 2) when int.TryParse(parts[1], out number) && number >= 0 => new CudaBackend(number, emulated: false),
+            ("emulated", 1) => new CudaBackend(0, emulated: true, prefill),
+            ("cuda", 1) => new CudaBackend(0, emulated: false, prefill),
+            ("cuda", 2) when int.TryParse(parts[1], out number) && number >= 0 => new CudaBackend(number, emulated: false, prefill),
             _ => throw new InputException($"--device: found '{device}', expected cpu, cuda, cuda:N (N counts from 0) or emulated"),
         };
     }

@@ -14,6 +14,7 @@ internal enum ScratchKind
     TopValues,
     RowStatus,
     SampleWeights,
+    SplitRows,
 }
 
 /// <summary>

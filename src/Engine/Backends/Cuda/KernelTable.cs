@@ -31,6 +31,7 @@ internal enum Kernel
     Select,
     Accept,
     Rows,
+    SplitRows,
 }
 
 /// <summary>Finds the kernels in a module when they are first wanted, and starts them on one stream.</summary>
@@ -66,6 +67,7 @@ internal sealed class KernelTable(CudaModule module, CudaStream stream)
         ("llspec_select", 256, GrowShared),
         ("llspec_accept", 64, 256),
         ("llspec_rows", 64, 0),
+        ("llspec_split_rows", 256, 0),
     ];
 
     private readonly CudaFunction?[] _functions = new CudaFunction?[Known.Length];

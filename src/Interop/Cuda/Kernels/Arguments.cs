@@ -85,6 +85,13 @@ internal struct CopyRowsArgument
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal struct SplitRowsArgument
+{
+    public ulong Input, High, Low;
+    public int Rows, Columns, InputStride, OutputStride;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal struct KeepRowsArgument
 {
     public ulong Keys, Values, Sources, Count, Base;

@@ -11,7 +11,7 @@ internal static class KernelAbi
         Of<DeviceRow>(), Of<DeviceTree>(), Of<DeviceGrower>(), Of<DeviceState>(), Of<AbiArgument>(), Of<EmbedArgument>(), Of<RmsNormArgument>(), Of<RopeAppendArgument>(),
         Of<AttentionArgument>(), Of<AttentionMergeArgument>(), Of<GroupAttentionArgument>(), Of<GroupMeanArgument>(), Of<GatherLayersArgument>(), Of<CopyRowsArgument>(),
         Of<KeepRowsArgument>(), Of<MatMulArgument>(), Of<SwiGluArgument>(), Of<TopArgument>(), Of<SampleArgument>(), Of<GrowArgument>(), Of<SelectArgument>(),
-        Of<AcceptArgument>(), Of<RowsArgument>(),
+        Of<AcceptArgument>(), Of<RowsArgument>(), Of<SplitRowsArgument>(),
     ];
 
     /// <summary>Asks a module for its sizes.</summary>
