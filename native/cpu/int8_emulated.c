@@ -100,6 +100,7 @@ static floats fused(floats a, floats b, floats c) {
 #define MULTIPLY(a, b) multiply(a, b)
 #define FMA(a, b, c) fused(a, b, c)
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)
+#define PREFETCH(p) (void)(p)
 #define UNROLL
 
 #include "int8_tile.inc"

@@ -31,6 +31,7 @@ static inline float load_float(const void *p) {
 #define MULTIPLY(a, b) _mm512_mul_ps(a, b)
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define STORE(p, v) _mm512_storeu_ps(p, v)
+#define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 #define UNROLL _Pragma("GCC unroll 8")
 
 #include "int8_tile.inc"

@@ -13,7 +13,7 @@
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
 #define LLSPEC_BF16 2 /* llspec_bf16_tile and llspec_bf16_gemm may be called on this processor */
 
-/* Weight layouts of llspec_int8_tile: what follows the block's halves. */
+/* Weight layouts of llspec_int8_tile. A group of 16 outputs: the halves of all its blocks, rounded up to 64 bytes, then the quads of all its blocks. */
 #define LLSPEC_BYTES 0           /* Q8_0: 16 scales, 8 quads of bytes (128 added) x 16 outputs */
 #define LLSPEC_OFFSET_NIBBLES 1  /* Q4_0: 16 scales, 4 quads of nibbles (8 added), low ones first, x 16 outputs */
 #define LLSPEC_MINIMUM_NIBBLES 2 /* Q4_1: 16 scales, 16 minima, nibbles likewise */
@@ -23,11 +23,13 @@ LLSPEC_EXPORT int32_t llspec_cpu_version(void);
 LLSPEC_EXPORT uint32_t llspec_cpu_features(void);
 
 /*
- * sums[row * 16 + output] for a group of 16 outputs and 1 to 4 rows. Per block and row, inputs hold 32 signed bytes, a scale (f32) and
- * 4 bytes: -128 or -8 times the sum of the bytes (int), or scale times that sum (f32) for nibbles with a minimum; the rows of a block
- * lie side by side. Per block: sum = fma((float)integers, scale_w * scale_x, sum), then for minima sum = fma(minimum, scale_x * inputs, sum).
+ * sums[(group * 4 + row) * 16 + output] for one or two groups of 16 outputs, group_bytes apart, and 1 to 4 rows. Per block and row, inputs hold 32 signed
+ * bytes, a scale (f32) and 4 bytes: -128 or -8 times the sum of the bytes (int), or scale times that sum (f32) for nibbles with a minimum; the rows of a
+ * block lie side by side. Per block: sum = fma((float)integers, scale_w * scale_x, sum), then for minima sum = fma(minimum, scale_x * inputs, sum).
+ * Meanwhile lines * blocks cache lines from ahead on are asked for, wherever they lie.
  */
-LLSPEC_EXPORT void llspec_int8_tile(int32_t layout, const uint8_t *weights, const uint8_t *inputs, int32_t blocks, int32_t rows, float *sums);
+LLSPEC_EXPORT void llspec_int8_tile(
+    int32_t layout, const uint8_t *weights, int64_t group_bytes, int32_t groups, const uint8_t *inputs, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 /*
  * sums[row * 16 + output] += a[row] . b[output] for 1 to 4 rows: a holds rows of pairs of bf16, aStride pairs apart; b holds pairs x 16 outputs

@@ -9,9 +9,9 @@ namespace LowLevelSpec.Engine.Measuring;
 /// How fast this machine reads memory: threads sum disjoint slices of one buffer, each as one linear stream, as a weight matrix is read.
 /// The limit that decoding of one sequence is measured against. One caller at a time.
 /// </summary>
-public sealed unsafe partial class ReadBandwidth : IDisposable
+public sealed unsafe class ReadBandwidth : IDisposable
 {
-    private const int MiB = 1 << 20, Lines = 8, HugePages = 14;
+    private const int MiB = 1 << 20, Lines = 8;
 
     private readonly long _bytes;
     private byte* _data;
@@ -25,18 +25,15 @@ public sealed unsafe partial class ReadBandwidth : IDisposable
         _bytes = (long)mebibytes * MiB;
         try
         {
-            _data = (byte*)NativeMemory.AlignedAlloc((nuint)_bytes, 2 * MiB);
+            _data = (byte*)NativeMemory.AlignedAlloc((nuint)_bytes, LargePages.Bytes);
         }
         catch (OutOfMemoryException e)
         {
             throw new InputException($"measuring the read bandwidth needs {mebibytes} MiB of memory, more than there is: free some", e);
         }
 
-        if (OperatingSystem.IsLinux())
-        {
-            // Without large pages the walk through the page tables is measured too. A refusal leaves small pages: slower, not wrong.
-            _ = Advise(_data, (nuint)_bytes, HugePages);
-        }
+        // Without large pages the walk through the page tables is measured too.
+        LargePages.Advise(_data, _bytes);
 
         for (long i = 0; i < _bytes; i += sizeof(ulong))
         {
@@ -92,7 +89,4 @@ public sealed unsafe partial class ReadBandwidth : IDisposable
 
         return Vector256.Sum(a ^ b ^ c ^ d);
     }
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    private static partial int Advise(void* address, nuint length, int advice);
 }

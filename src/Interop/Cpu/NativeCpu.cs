@@ -18,7 +18,7 @@ public sealed unsafe class NativeCpu
         Path = path;
         HasInt8 = (features & Int8Feature) != 0;
         HasBf16 = (features & Bf16Feature) != 0;
-        Int8Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, byte*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile");
+        Int8Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile");
         Bf16Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_bf16_tile");
         Bf16Gemm = (delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void>)NativeLibrary.GetExport(library, "llspec_bf16_gemm");
     }
@@ -32,8 +32,8 @@ public sealed unsafe class NativeCpu
     /// <summary>Whether this processor runs <see cref="Bf16Tile"/> and <see cref="Bf16Gemm"/> (AVX-512 BF16).</summary>
     public bool HasBf16 { get; }
 
-    /// <summary>llspec_int8_tile(layout, weights, inputs, blocks, rows, sums). Returns within microseconds, so the collector need not be told.</summary>
-    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, byte*, int, int, float*, void> Int8Tile { get; }
+    /// <summary>llspec_int8_tile(layout, weights, groupBytes, groups, inputs, blocks, rows, ahead, lines, sums). Returns within microseconds, so the collector need not be told.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void> Int8Tile { get; }
 
     /// <summary>llspec_bf16_tile(a, aStride, b, pairs, rows, sums), likewise.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void> Bf16Tile { get; }

@@ -55,7 +55,8 @@ public sealed class QuantisedLosslessTests
         Assert.All(texts, text => Assert.Equal(texts[0], text));
     }
 
-    private static void Write(string path, TensorType type)
+    /// <summary>Writes a small random Llama model as GGUF, its matrices in <paramref name="type"/>.</summary>
+    internal static void Write(string path, TensorType type)
     {
         GgufWriter writer = new();
         writer.Set("general.architecture", "llama");

@@ -76,16 +76,7 @@ public sealed unsafe partial class CpuBackend
 
     private bool UsesIntegers(CpuWeight weight) => _arithmetic == Arithmetic.Auto && weight.HasIntegers;
 
-    private PackedWeights Packed(CpuWeight weight)
-    {
-        if (weight.Packed is null)
-        {
-            weight.Packed = PackedWeights.Create(weight);
-            _packed.Add(weight.Packed);
-        }
-
-        return weight.Packed;
-    }
+    private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, _arena);
 
     private bool UsesNative(CpuWeight weight) => _native is not null && PackedWeights.HasNative(weight.Type);
 

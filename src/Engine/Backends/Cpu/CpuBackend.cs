@@ -24,7 +24,7 @@ public sealed unsafe partial class CpuBackend : IBackend
     private readonly Scratch _scratch;
     private readonly Arithmetic _arithmetic;
     private readonly NativeCpu? _native;
-    private readonly List<PackedWeights> _packed = [];
+    private readonly WeightArena _arena = new();
     private bool _disposed;
 
     /// <summary>Starts the backend's threads.</summary>
@@ -126,10 +126,7 @@ public sealed unsafe partial class CpuBackend : IBackend
 
             _disposed = true;
             _scratch.Dispose();
-            foreach (PackedWeights packed in _packed)
-            {
-                packed.Dispose();
-            }
+            _arena.Dispose();
         }
 
         _team.Dispose();

@@ -72,9 +72,9 @@ internal static unsafe class IntegerKernels<TVec, TInt>
     /// <summary>The kernel of <paramref name="type"/>, over C# vectors or the native library's tiles.</summary>
     public static delegate*<void*, int, int, void> For(TensorType type, bool native) => type switch
     {
-        TensorType.Q8_0 when native => &Run<NativeTile<NativeBytes>>,
-        TensorType.Q4_0 when native => &Run<NativeTile<NativeOffsetNibbles>>,
-        TensorType.Q4_1 when native => &Run<NativeTile<NativeMinimumNibbles>>,
+        TensorType.Q8_0 when native => &NativeIntegerKernels<TVec>.Run<NativeBytes>,
+        TensorType.Q4_0 when native => &NativeIntegerKernels<TVec>.Run<NativeOffsetNibbles>,
+        TensorType.Q4_1 when native => &NativeIntegerKernels<TVec>.Run<NativeMinimumNibbles>,
         TensorType.Q8_0 => &Run<BytesTile<TVec, TInt>>,
         TensorType.Q4_0 => &Run<NibblesTile<TVec, TInt, OffsetNibbles>>,
         TensorType.Q4_1 => &Run<NibblesTile<TVec, TInt, MinimumNibbles>>,
@@ -102,10 +102,10 @@ internal static unsafe class IntegerKernels<TVec, TInt>
                 byte* inputs = job->Inputs + ((long)first * job->Blocks * job->InputBytes);
                 switch (rows)
                 {
-                    case 1: TTile.Run<OneRow>(job->Function, weights, inputs, job->Blocks, sums); break;
-                    case 2: TTile.Run<TwoRows>(job->Function, weights, inputs, job->Blocks, sums); break;
-                    case 3: TTile.Run<ThreeRows>(job->Function, weights, inputs, job->Blocks, sums); break;
-                    default: TTile.Run<FourRows>(job->Function, weights, inputs, job->Blocks, sums); break;
+                    case 1: TTile.Run<OneRow>(weights, inputs, job->Blocks, sums); break;
+                    case 2: TTile.Run<TwoRows>(weights, inputs, job->Blocks, sums); break;
+                    case 3: TTile.Run<ThreeRows>(weights, inputs, job->Blocks, sums); break;
+                    default: TTile.Run<FourRows>(weights, inputs, job->Blocks, sums); break;
                 }
 
                 for (int row = 0; row < rows; row++)

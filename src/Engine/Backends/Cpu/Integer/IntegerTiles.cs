@@ -39,8 +39,8 @@ internal readonly struct FourRows : IRowCount
 /// </summary>
 internal unsafe interface IIntegerTile
 {
-    /// <summary>sums[row * 16 + output] for all rows of the tile; <paramref name="function"/> is the job's.</summary>
-    static abstract void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
+    /// <summary>sums[row * 16 + output] for all rows of the tile.</summary>
+    static abstract void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount;
 }
 
@@ -49,14 +49,15 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
     where TVec : unmanaged, ISimd16<TVec>
     where TInt : unmanaged, IByteLanes<TInt, TVec>
 {
-    private const int InputBytes = 72, BlockBytes = 544;
+    private const int InputBytes = 72, ScaleBytes = 32;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
+    public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
-        for (; blocks > 0; blocks--)
+        byte* scale = weights, w = weights + PackedWeights.HeaderBytes(ScaleBytes, blocks), ahead = w + (512L * blocks);
+        for (; blocks > 0; blocks--, scale += ScaleBytes, ahead += ScaleBytes)
         {
             TInt s0 = TInt.BroadcastInt((int*)(inputs + 68)), s1 = default, s2 = default, s3 = default;
             if (TRows.Count > 1)
@@ -74,7 +75,8 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
                 s3 = TInt.BroadcastInt((int*)(inputs + (3 * InputBytes) + 68));
             }
 
-            byte* w = weights + 32, x = inputs;
+            byte* x = inputs;
+            SimdMath.Prefetch(ahead);
             for (byte* end = x + 64; x < end; x += 8, w += 64)
             {
                 SimdMath.Prefetch(w + PackedWeights.PrefetchDistance);
@@ -113,7 +115,7 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
                 }
             }
 
-            TVec scales = TVec.LoadFiniteHalf((ushort*)weights);
+            TVec scales = TVec.LoadFiniteHalf((ushort*)scale);
             a0 = Add(a0, s0, scales, inputs);
             if (TRows.Count > 1)
             {
@@ -130,7 +132,6 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
                 a3 = Add(a3, s3, scales, inputs + (3 * InputBytes));
             }
 
-            weights += BlockBytes;
             inputs += TRows.Count * InputBytes;
         }
 

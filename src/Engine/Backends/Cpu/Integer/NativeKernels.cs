@@ -14,10 +14,10 @@ internal static unsafe class NativeKernels
     /// <summary>What was found, for `llspec doctor`.</summary>
     public static string Note => Found.Value.Note;
 
-    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 4 rows.</summary>
+    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 7 rows, one group and two at once.</summary>
     public static bool Agrees(NativeCpu library)
     {
-        const int blocks = 5, rows = 4;
+        const int blocks = 5, rows = 7;
         Random random = new(1);
         float[] x = new float[rows * blocks * 32];
         for (int i = 0; i < x.Length; i++)
@@ -41,17 +41,18 @@ internal static unsafe class NativeKernels
 
     private static bool Compare(NativeCpu library, TensorType type, float[] x, int rows, int blocks, Random random)
     {
-        byte[] weights = new byte[blocks * type.BlockBytes() * PackedWeights.GroupOutputs];
+        const int groups = 3, outputs = groups * PackedWeights.GroupOutputs;
+        int groupBytes = (int)PackedWeights.BytesOfGroup(type, blocks), halves = blocks * PackedWeights.HalvesBytes(type) / 2;
+        byte[] weights = new byte[groups * groupBytes];
         random.NextBytes(weights);
-        int blockBytes = weights.Length / blocks, halves = type == TensorType.Q4_1 ? 32 : 16;
-        for (int i = 0; i < blocks * halves; i++)
+        for (int i = 0; i < groups * halves; i++)
         {
             // Scales of ordinary size: bit patterns of halves between 2^-7 and 2^1.
-            (int block, int half) = Math.DivRem(i, halves);
-            BitConverter.TryWriteBytes(weights.AsSpan((block * blockBytes) + (2 * half)), (ushort)random.Next(0x2000, 0x4000));
+            (int group, int half) = Math.DivRem(i, halves);
+            BitConverter.TryWriteBytes(weights.AsSpan((group * groupBytes) + (2 * half)), (ushort)random.Next(0x2000, 0x4000));
         }
 
-        float[] expected = new float[64], actual = new float[64];
+        float[] expected = new float[rows * outputs], actual = new float[rows * outputs];
         Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: false), PackedWeights.InputFormatOf(type, native: false), null, expected);
         Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, native: true), library.Int8Tile, actual);
         return expected.AsSpan().SequenceEqual(actual);
@@ -63,21 +64,21 @@ internal static unsafe class NativeKernels
             {
                 fixed (byte* packed = weights, inputs = quantised)
                 {
-                    InputJob quantise = new() { Input = input, Stride = blocks * 32, Rows = rows, Blocks = blocks, Format = format, TilesPerItem = 1, Output = inputs };
+                    InputJob quantise = new() { Input = input, Stride = blocks * 32, Rows = rows, Blocks = blocks, Format = format, TilesPerItem = InputBlocks.Tiles(rows), Output = inputs };
                     InputBlocks.Run(&quantise, 0, 0);
                     IntegerJob job = new()
                     {
                         Weights = packed,
-                        GroupBytes = weights.Length,
+                        GroupBytes = groupBytes,
                         Blocks = blocks,
-                        Groups = 1,
+                        Groups = groups,
                         Inputs = inputs,
                         InputBytes = InputBlocks.Bytes(format),
                         Rows = rows,
                         Function = function,
-                        Target = new MatMulTarget { Outputs = 16, Output = output, OutputStride = 16 },
-                        GroupsPerItem = 1,
-                        TilesPerItem = 1,
+                        Target = new MatMulTarget { Outputs = outputs, Output = output, OutputStride = outputs },
+                        GroupsPerItem = groups,
+                        TilesPerItem = InputBlocks.Tiles(rows),
                     };
                     kernel(&job, 0, 0);
                 }

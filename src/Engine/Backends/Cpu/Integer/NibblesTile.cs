@@ -32,21 +32,22 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
 {
     private const int InputBytes = 40;
 
-    private static int BlockBytes
+    private static int HalvesBytes
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => TKind.HasMinimum ? 320 : 288;
+        get => TKind.HasMinimum ? 64 : 32;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
+    public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
-        for (; blocks > 0; blocks--)
+        byte* scale = weights, w = weights + PackedWeights.HeaderBytes(HalvesBytes, blocks), ahead = w + (256L * blocks);
+        for (; blocks > 0; blocks--, scale += HalvesBytes, ahead += HalvesBytes)
         {
             TInt s0 = TInt.Zero, s1 = TInt.Zero, s2 = TInt.Zero, s3 = TInt.Zero;
-            byte* w = weights + (TKind.HasMinimum ? 64 : 32), x = inputs;
+            byte* x = inputs;
             for (byte* end = x + 16; x < end; x += 4, w += 64)
             {
                 SimdMath.Prefetch(w + PackedWeights.PrefetchDistance);
@@ -85,8 +86,8 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
                 }
             }
 
-            SimdMath.Prefetch(weights + PackedWeights.PrefetchDistance);
-            TVec scales = TVec.LoadFiniteHalf((ushort*)weights), minima = TKind.HasMinimum ? TVec.LoadFiniteHalf((ushort*)weights + 16) : default;
+            SimdMath.Prefetch(ahead);
+            TVec scales = TVec.LoadFiniteHalf((ushort*)scale), minima = TKind.HasMinimum ? TVec.LoadFiniteHalf((ushort*)scale + 16) : default;
             a0 = Add(a0, s0, scales, minima, inputs);
             if (TRows.Count > 1)
             {
@@ -103,7 +104,6 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
                 a3 = Add(a3, s3, scales, minima, inputs + (3 * InputBytes));
             }
 
-            weights += BlockBytes;
             inputs += TRows.Count * InputBytes;
         }
 

@@ -4,12 +4,12 @@ using LowLevelSpec.Models;
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <summary>
-/// A quantised weight in the order that the integer kernels stream: groups of 16 outputs, in them blocks of 32 inputs. A block has the outputs' scales
-/// (and minima) as halves, then words of 4 bytes, one per output: word (quad j, output o) has the four elements 4j..4j+3 of
-/// output o. Q8_0: eight quads of bytes, 128 added. Q4_0, Q4_1: four quads of bytes whose low nibbles are quad j, high nibbles quad
+/// A quantised weight in the order that the integer kernels stream: groups of 16 outputs, in them blocks of 32 inputs. A group has first the scales
+/// (and minima) of all blocks as halves, 16 per block, rounded up to whole cache lines, then the blocks' words of 4 bytes, one per output: word (quad j, output o) has
+/// the four elements 4j..4j+3 of output o. So every load of a quad lies within a line. Q8_0: eight quads of bytes, 128 added. Q4_0, Q4_1: four quads of bytes whose low nibbles are quad j, high nibbles quad
 /// j + 4. K types: <see cref="PackedSuperBlocks"/>. Outputs beyond the last are zeros. Rows stored with interleaved RoPE pairs come in logical order.
 /// </summary>
-internal sealed unsafe class PackedWeights : IDisposable
+internal sealed unsafe class PackedWeights
 {
     /// <summary>Outputs of a group.</summary>
     public const int GroupOutputs = 16;
@@ -17,14 +17,14 @@ internal sealed unsafe class PackedWeights : IDisposable
     /// <summary>The stream of weights is asked for this many bytes ahead: the processor's own prefetcher stops at the end of each page.</summary>
     public const int PrefetchDistance = 4096;
 
-    private readonly NativeBlock _block;
+    private const int Line = 64;
 
-    private PackedWeights(CpuWeight weight, long groupBytes)
+    private PackedWeights(CpuWeight weight, long groupBytes, WeightArena arena)
     {
         Blocks = weight.Columns / 32;
         Groups = (weight.Rows + GroupOutputs - 1) / GroupOutputs;
         GroupBytes = groupBytes;
-        _block = new NativeBlock(Groups * GroupBytes, $"the repacked weight {weight.Name}");
+        Data = arena.Take(Groups * GroupBytes, $"the repacked weight {weight.Name}");
     }
 
     /// <summary>Blocks of 32 inputs.</summary>
@@ -37,7 +37,7 @@ internal sealed unsafe class PackedWeights : IDisposable
     public long GroupBytes { get; }
 
     /// <summary>First group.</summary>
-    public byte* Data => _block.Pointer;
+    public byte* Data { get; }
 
     /// <summary>Whether <paramref name="type"/> has integer kernels.</summary>
     public static bool Supports(TensorType type) => HasNative(type) || SuperBits(type) != 0;
@@ -56,21 +56,33 @@ internal sealed unsafe class PackedWeights : IDisposable
         _ => throw new ArgumentException($"{type} has no integer kernels"),
     };
 
-    /// <summary>Repacks a weight.</summary>
-    public static PackedWeights Create(CpuWeight weight)
+    /// <summary>Bytes before the quads of a group of <paramref name="blocks"/> blocks with <paramref name="halvesBytes"/> of scales and minima each.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int HeaderBytes(int halvesBytes, int blocks) => ((halvesBytes * blocks) + Line - 1) & -Line;
+
+    /// <summary>Bytes of scales and minima of a block of 16 outputs; types in single blocks only.</summary>
+    public static int HalvesBytes(TensorType type) => type == TensorType.Q4_1 ? 64 : 32;
+
+    /// <summary>Bytes of a group of <paramref name="blocks"/> stored blocks.</summary>
+    public static long BytesOfGroup(TensorType type, int blocks) => SuperBits(type) is int bits and not 0
+        ? blocks * (long)PackedSuperBlocks.Bytes(bits)
+        : HeaderBytes(HalvesBytes(type), blocks) + (blocks * (long)QuadBytes(type));
+
+    /// <summary>Repacks a weight into <paramref name="arena"/>, which keeps it.</summary>
+    public static PackedWeights Create(CpuWeight weight, WeightArena arena)
     {
         int bits = SuperBits(weight.Type), storedBytes = weight.Type.BlockBytes(), storedBlocks = weight.Columns / weight.Type.BlockElements();
-        int blockBytes = bits == 0 ? GroupOutputs * storedBytes : PackedSuperBlocks.Bytes(bits);
-        PackedWeights packed = new(weight, storedBlocks * (long)blockBytes);
+        int header = bits == 0 ? HeaderBytes(HalvesBytes(weight.Type), storedBlocks) : 0, blockBytes = bits == 0 ? QuadBytes(weight.Type) : PackedSuperBlocks.Bytes(bits);
+        PackedWeights packed = new(weight, BytesOfGroup(weight.Type, storedBlocks), arena);
         for (int output = 0; output < weight.Rows; output++)
         {
             (int group, int lane) = Math.DivRem(output, GroupOutputs);
-            byte* from = weight.Data + (weight.StoredRow(output) * weight.RowBytes), to = packed.Data + (group * packed.GroupBytes);
+            byte* from = weight.Data + (weight.StoredRow(output) * weight.RowBytes), start = packed.Data + (group * packed.GroupBytes), to = start + header;
             for (int block = 0; block < storedBlocks; block++, from += storedBytes, to += blockBytes)
             {
                 if (bits == 0)
                 {
-                    PackBlock(weight.Type, from, to, lane);
+                    PackBlock(weight.Type, from, start + (block * (long)HalvesBytes(weight.Type)), to, lane);
                 }
                 else
                 {
@@ -102,8 +114,6 @@ internal sealed unsafe class PackedWeights : IDisposable
         return true;
     }
 
-    public void Dispose() => _block.Dispose();
-
     private static int SuperBits(TensorType type) => type switch
     {
         TensorType.Q4_K => 4,
@@ -112,16 +122,19 @@ internal sealed unsafe class PackedWeights : IDisposable
         _ => 0,
     };
 
-    private static void PackBlock(TensorType type, byte* from, byte* to, int lane)
+    /// <summary>Bytes of the quads of a block of 16 outputs.</summary>
+    private static int QuadBytes(TensorType type) => type == TensorType.Q8_0 ? 512 : 256;
+
+    private static void PackBlock(TensorType type, byte* from, byte* scales, byte* to, int lane)
     {
         int halves = type == TensorType.Q4_1 ? 2 : 1, quads = (type.BlockBytes() - (2 * halves)) / 4;
         uint flip = type == TensorType.Q8_0 ? 0x80808080 : 0;
         for (int half = 0; half < halves; half++)
         {
-            ((ushort*)to)[(half * GroupOutputs) + lane] = Unsafe.ReadUnaligned<ushort>(from + (2 * half));
+            ((ushort*)scales)[(half * GroupOutputs) + lane] = Unsafe.ReadUnaligned<ushort>(from + (2 * half));
         }
 
-        uint* words = (uint*)(to + (2 * halves * GroupOutputs)) + lane;
+        uint* words = (uint*)to + lane;
         for (int quad = 0; quad < quads; quad++)
         {
             words[quad * GroupOutputs] = Unsafe.ReadUnaligned<uint>(from + (2 * halves) + (4 * quad)) ^ flip;

@@ -45,7 +45,7 @@ internal readonly unsafe struct SuperTile<TVec, TInt, TKind> : IIntegerTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TRows>(void* function, byte* weights, byte* inputs, int blocks, float* sums)
+    public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
         where TRows : struct, IRowCount
     {
         for (int row = 0; row < TRows.Count; row++)

@@ -1,0 +1,75 @@
+using System.Runtime.CompilerServices;
+
+namespace LowLevelSpec.Engine.Backends.Cpu;
+
+/// <summary>A weight layout of the native library, as a type.</summary>
+internal interface INativeLayout
+{
+    /// <summary>Its number in llspec_cpu.h.</summary>
+    static abstract int Number { get; }
+}
+
+/// <summary>Q8_0.</summary>
+internal readonly struct NativeBytes : INativeLayout
+{
+    public static int Number => 0;
+}
+
+/// <summary>Q4_0.</summary>
+internal readonly struct NativeOffsetNibbles : INativeLayout
+{
+    public static int Number => 1;
+}
+
+/// <summary>Q4_1.</summary>
+internal readonly struct NativeMinimumNibbles : INativeLayout
+{
+    public static int Number => 2;
+}
+
+/// <summary>Integer products by the native library's tile (AVX-512 VNNI): the same integers and the same f32 steps as the C# tiles.</summary>
+internal static unsafe class NativeIntegerKernels<TVec>
+    where TVec : unmanaged, ISimd16<TVec>
+{
+    private const int MostGroups = 2, Line = 64;
+
+    /// <summary>Kernel of <see cref="IntegerJob"/>: one group at a time for one row, whose weights are one stream, else two, which share the loads of the inputs.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Run<TLayout>(void* pointer, int thread, int item)
+        where TLayout : struct, INativeLayout
+    {
+        IntegerJob* job = (IntegerJob*)pointer;
+        (int groupItem, int rowItem) = Math.DivRem(item, job->RowItems);
+        int group = groupItem * job->GroupsPerItem, endGroup = Math.Min(group + job->GroupsPerItem, job->Groups);
+        int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles);
+        int blocks = job->Blocks, together = job->Rows == 1 ? 1 : MostGroups;
+        var function = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)job->Function;
+        float* sums = stackalloc float[16 * InputBlocks.TileRows * MostGroups];
+        for (int count; group < endGroup; group += count)
+        {
+            count = Math.Min(together, endGroup - group);
+
+            // While these weights are multiplied with all rows, the next ones travel, a share of them with every tile.
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (count * job->GroupBytes);
+            int lines = (int)(((count * job->GroupBytes) + ((long)Line * blocks * (endTile - firstTile)) - 1) / ((long)Line * blocks * (endTile - firstTile)));
+            if (count == 1 && job->Rows == 1)
+            {
+                ahead = weights + PackedWeights.PrefetchDistance;
+            }
+
+            for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines)
+            {
+                int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;
+                byte* inputs = job->Inputs + ((long)first * blocks * job->InputBytes);
+                function(TLayout.Number, weights, job->GroupBytes, count, inputs, blocks, rows, ahead, lines, sums);
+                for (int i = 0; i < count; i++)
+                {
+                    for (int row = 0; row < rows; row++)
+                    {
+                        job->Target.PutGroup<TVec>(sums + (16 * ((i * InputBlocks.TileRows) + row)), first + row, (group + i) * PackedWeights.GroupOutputs);
+                    }
+                }
+            }
+        }
+    }
+}
