@@ -26,13 +26,13 @@ uint32_t llspec_cpu_features(void) {
     }
     /* AVX-512 F, BW and VL. */
     if ((b & (1u << 16)) && (b & (1u << 30)) && (b & (1u << 31))) {
-        features |= c & (1u << 11) ? LLSPEC_INT8 : 0;
+        features |= LLSPEC_HALF | (c & (1u << 11) ? LLSPEC_INT8 : 0);
         if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
             features |= a & (1u << 5) ? LLSPEC_BF16 : 0;
         }
     }
     return features;
 #else
-    return LLSPEC_INT8 | LLSPEC_BF16;
+    return LLSPEC_INT8 | LLSPEC_BF16 | LLSPEC_HALF;
 #endif
 }

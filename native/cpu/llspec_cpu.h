@@ -7,11 +7,12 @@
 #define LLSPEC_EXPORT __attribute__((visibility("default")))
 
 /* Changes with every change of a signature or layout below. */
-#define LLSPEC_CPU_VERSION 2
+#define LLSPEC_CPU_VERSION 3
 
 /* Bits of llspec_cpu_features. */
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
 #define LLSPEC_BF16 2 /* llspec_bf16_tile and llspec_bf16_gemm may be called on this processor */
+#define LLSPEC_HALF 4 /* llspec_half_tile may be called on this processor */
 
 /* Weight layouts of llspec_int8_tile. A group of 16 outputs: the halves of all its blocks, rounded up to 64 bytes, then the quads of all its blocks. */
 #define LLSPEC_BYTES 0           /* Q8_0: 16 scales, 8 quads of bytes (128 added) x 16 outputs */
@@ -57,5 +58,17 @@ typedef struct {
 
 /* Rounds a and b to bf16 (nearest even, subnormals as zeros), sums in f32 as vdpbf16ps does, pairs in ascending order: the same bits however c is cut. */
 LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
+
+/* Weight layouts of llspec_half_tile. */
+#define LLSPEC_HALVES 0  /* IEEE halves */
+#define LLSPEC_BHALVES 1 /* bfloat16 */
+
+/*
+ * sums[(row * 4 + output) * 16 + lane] for a group of 4 outputs and 1 to 6 rows: weights hold blocks of 32 inputs, in a block 32 halves of each output in turn; x
+ * holds rows of f32, stride apart. Lane i adds the products of inputs i, i + 16, i + 32, .. in this order, each product and sum fused. Meanwhile
+ * lines * blocks cache lines from ahead on are asked for, wherever they lie.
+ */
+LLSPEC_EXPORT void llspec_half_tile(
+    int32_t layout, const uint8_t *weights, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 #endif

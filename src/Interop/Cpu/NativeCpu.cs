@@ -9,18 +9,20 @@ namespace LowLevelSpec.Interop.Cpu;
 public sealed unsafe class NativeCpu
 {
     /// <summary>The interface this class binds; a library of another one is refused.</summary>
-    private const int Version = 2;
+    private const int Version = 3;
 
-    private const uint Int8Feature = 1, Bf16Feature = 2;
+    private const uint Int8Feature = 1, Bf16Feature = 2, HalfFeature = 4;
 
     private NativeCpu(string path, nint library, uint features)
     {
         Path = path;
         HasInt8 = (features & Int8Feature) != 0;
         HasBf16 = (features & Bf16Feature) != 0;
+        HasHalf = (features & HalfFeature) != 0;
         Int8Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile");
         Bf16Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_bf16_tile");
         Bf16Gemm = (delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void>)NativeLibrary.GetExport(library, "llspec_bf16_gemm");
+        HalfTile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, float*, long, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_half_tile");
     }
 
     /// <summary>The file it was loaded from.</summary>
@@ -40,6 +42,12 @@ public sealed unsafe class NativeCpu
 
     /// <summary>llspec_bf16_gemm(job, scratch): at most <see cref="Bf16GemmJob.MaxRows"/> rows, scratch of <see cref="Bf16GemmJob.ScratchWords"/> words aligned to 64 bytes, one thread's.</summary>
     public delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void> Bf16Gemm { get; }
+
+    /// <summary>Whether this processor runs <see cref="HalfTile"/> (AVX-512).</summary>
+    public bool HasHalf { get; }
+
+    /// <summary>llspec_half_tile(layout, weights, x, stride, blocks, rows, ahead, lines, sums), likewise.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, float*, long, int, int, byte*, int, float*, void> HalfTile { get; }
 
     /// <summary>The library's file name on this system.</summary>
     public static string FileName => LibraryName("llspec_cpu");

@@ -16,6 +16,32 @@ public sealed unsafe class NativeKernelTests
     public void Integer_tiles_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.Agrees(Emulated()));
 
     [Fact]
+    public void Tiles_over_halves_give_the_bits_of_their_definition() => Assert.True(NativeKernels.HalvesAgree(Emulated()));
+
+    /// <summary>Products with 16-bit floats have the bits of the C# kernels: weights out of the file's mapping, decoded to f32.</summary>
+    [Theory]
+    [InlineData(TensorType.F16)]
+    [InlineData(TensorType.BF16)]
+    public void Products_with_halves_have_the_bits_of_the_managed_ones(TensorType type)
+    {
+        using Bench native = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, Emulated())), managed = new(new CpuBackend(1, SimdWidth.Auto, Arithmetic.Exact));
+        const int k = 352, outputs = 37;
+        byte[] stored = StoredRows.Random(type, outputs * k, 5);
+        foreach (int n in (int[])[1, 2, 5, 6, 7, 13, 40])
+        {
+            float[] x = Bench.Values(n * k, n);
+            Assert.Equal(Product(managed), Product(native));
+
+            float[] Product(Bench bench)
+            {
+                Matrix output = bench.Matrix(n, outputs);
+                bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(n, k, x), output);
+                return bench.Read(output);
+            }
+        }
+    }
+
+    [Fact]
     public void Products_are_the_definition_bit_for_bit()
     {
         using Bench bench = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, Emulated()));
@@ -95,7 +121,7 @@ public sealed unsafe class NativeKernelTests
         string path = Path.Combine(folder ?? "", name);
         Assert.SkipWhen(!File.Exists(path), "the native library is not built: ./build.sh native");
         NativeCpu? library = NativeCpu.TryLoad(path, out string note);
-        Assert.True(library is { HasInt8: true, HasBf16: true }, note);
+        Assert.True(library is { HasInt8: true, HasBf16: true, HasHalf: true }, note);
         return library!;
     }
 

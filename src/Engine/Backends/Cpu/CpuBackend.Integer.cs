@@ -22,6 +22,10 @@ public sealed unsafe partial class CpuBackend
             {
                 Packed(w);
             }
+            else if (UsesHalves(w))
+            {
+                Halves(w);
+            }
         }
 
         return w;
@@ -63,7 +67,15 @@ public sealed unsafe partial class CpuBackend
         lock (_team.Gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            RunIntegers(job, ((ReadOnlySpan<CpuWeight>)weights)[..products.Length], targets[..products.Length]);
+            ReadOnlySpan<CpuWeight> shared = ((ReadOnlySpan<CpuWeight>)weights)[..products.Length];
+            if (UsesIntegers(shared[0]))
+            {
+                RunIntegers(job, shared, targets[..products.Length]);
+            }
+            else
+            {
+                RunHalves(job, shared, targets[..products.Length]);
+            }
         }
 
         GC.KeepAlive(input.Buffer);
@@ -82,7 +94,7 @@ public sealed unsafe partial class CpuBackend
 
     private InputFormat FormatOf(CpuWeight weight) => PackedWeights.InputFormatOf(weight.Type, UsesNative(weight));
 
-    /// <summary>Whether products can share their quantised input.</summary>
+    /// <summary>Whether products can run as one: of integers, whose input is quantised alike, or of 16-bit floats.</summary>
     private bool ShareInput(ReadOnlySpan<Product> products)
     {
         CpuWeight first = Cpu(products[0].Weight);
@@ -90,7 +102,8 @@ public sealed unsafe partial class CpuBackend
         foreach (Product product in products)
         {
             CpuWeight w = Cpu(product.Weight);
-            share = share && UsesIntegers(w) && FormatOf(w) == FormatOf(first) && w.Columns == first.Columns;
+            bool alike = UsesIntegers(w) ? UsesIntegers(first) && FormatOf(w) == FormatOf(first) : UsesHalves(w) && UsesHalves(first);
+            share = share && alike && w.Columns == first.Columns;
         }
 
         return share;

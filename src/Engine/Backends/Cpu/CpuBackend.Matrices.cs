@@ -72,6 +72,10 @@ public sealed unsafe partial class CpuBackend
             {
                 RunIntegers(job, [w], [job.Target]);
             }
+            else if (UsesHalves(w))
+            {
+                RunHalves(job, [w], [job.Target]);
+            }
             else
             {
                 RunMatMul(ref job, w.Type);

@@ -72,6 +72,9 @@ internal abstract unsafe class KernelSet
     /// <summary>The integer matrix kernel of <paramref name="type"/>, see <see cref="IntegerKernels{TVec, TInt}"/>.</summary>
     public abstract delegate*<void*, int, int, void> IntegerMatMul(TensorType type, bool native);
 
+    /// <summary><see cref="NativeHalfKernels{TVec}.Run"/>.</summary>
+    public abstract delegate*<void*, int, int, void> HalfMatMul { get; }
+
     /// <summary>The row decoder of <paramref name="type"/>.</summary>
     public abstract delegate*<byte*, float*, int, void> RowDecoder(TensorType type);
 
@@ -126,6 +129,9 @@ internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
 
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> IntegerMatMul(TensorType type, bool native) => IntegerKernels<TVec, TInt>.For(type, native);
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> HalfMatMul => &NativeHalfKernels<TVec>.Run;
 
     /// <inheritdoc/>
     public override delegate*<byte*, float*, int, void> RowDecoder(TensorType type) => Decoders.Row<TVec>(type);

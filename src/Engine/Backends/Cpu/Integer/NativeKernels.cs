@@ -14,6 +14,60 @@ internal static unsafe class NativeKernels
     /// <summary>What was found, for `llspec doctor`.</summary>
     public static string Note => Found.Value.Note;
 
+    /// <summary>Whether the library's tiles over 16-bit floats give the bits of their definition: random numbers, both layouts, 1 to 6 rows.</summary>
+    public static bool HalvesAgree(NativeCpu library)
+    {
+        const int blocks = 3, outputs = PackedHalves.GroupOutputs, columns = 32 * blocks;
+        Random random = new(2);
+        ushort[] stored = new ushort[outputs * columns];
+        float[] x = new float[NativeHalfKernels.TileRows * columns], sums = new float[16 * outputs * NativeHalfKernels.TileRows], expected = new float[sums.Length];
+        for (int i = 0; i < x.Length; i++)
+        {
+            x[i] = (float)random.NextDouble() - 0.5f;
+        }
+
+        for (int layout = 0; layout < 2; layout++)
+        {
+            for (int i = 0; i < stored.Length; i++)
+            {
+                float value = (float)random.NextDouble() - 0.5f;
+                stored[i] = layout == 0 ? BitConverter.HalfToUInt16Bits((Half)value) : (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16);
+            }
+
+            for (int rows = 1; rows <= NativeHalfKernels.TileRows; rows++)
+            {
+                Array.Clear(expected);
+                for (int row = 0; row < rows; row++)
+                {
+                    for (int i = 0; i < outputs * columns; i++)
+                    {
+                        // Stored: block, output, element.
+                        int column = (i / (32 * outputs) * 32) + (i % 32), output = i / 32 % outputs;
+                        float weight = layout == 0 ? (float)BitConverter.UInt16BitsToHalf(stored[i]) : BitConverter.UInt32BitsToSingle((uint)stored[i] << 16);
+                        ref float sum = ref expected[(16 * ((outputs * row) + output)) + (column % 16)];
+                        sum = MathF.FusedMultiplyAdd(weight, x[(row * columns) + column], sum);
+                    }
+                }
+
+                Array.Clear(sums);
+                fixed (ushort* weights = stored)
+                {
+                    fixed (float* input = x, to = sums)
+                    {
+                        library.HalfTile(layout, (byte*)weights, input, columns, blocks, rows, (byte*)weights, 1, to);
+                    }
+                }
+
+                if (!sums.AsSpan().SequenceEqual(expected))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 7 rows, one group and two at once.</summary>
     public static bool Agrees(NativeCpu library)
     {
@@ -93,7 +147,7 @@ internal static unsafe class NativeKernels
         {
             null => (null, note),
             { HasInt8: false } => (null, $"{note}: this processor lacks AVX-512 VNNI, the C# kernels run"),
-            _ when !Agrees(library) => (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
+            _ when !Agrees(library) || !HalvesAgree(library) => (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
             _ => (library, $"{note}: AVX-512 VNNI in use"),
         };
     }
