@@ -24,10 +24,10 @@ LLSPEC_EXPORT int32_t llspec_cpu_version(void);
 LLSPEC_EXPORT uint32_t llspec_cpu_features(void);
 
 /*
- * sums[(group * 4 + row) * 16 + output] for one or two groups of 16 outputs, group_bytes apart, and 1 to 4 rows. Per block and row, inputs hold 32 signed
+ * sums[(group * 4 + row) * 16 + output] for groups of 16 outputs, group_bytes apart, and 1 to 4 rows. Per block and row, inputs hold 32 signed
  * bytes, a scale (f32) and 4 bytes: -128 or -8 times the sum of the bytes (int), or scale times that sum (f32) for nibbles with a minimum; the rows of a
  * block lie side by side. Per block: sum = fma((float)integers, scale_w * scale_x, sum), then for minima sum = fma(minimum, scale_x * inputs, sum).
- * Meanwhile lines * blocks cache lines from ahead on are asked for, wherever they lie.
+ * Meanwhile lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_int8_tile(
     int32_t layout, const uint8_t *weights, int64_t group_bytes, int32_t groups, const uint8_t *inputs, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
@@ -64,11 +64,11 @@ LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
 #define LLSPEC_BHALVES 1 /* bfloat16 */
 
 /*
- * sums[(row * 4 + output) * 16 + lane] for a group of 4 outputs and 1 to 6 rows: weights hold blocks of 32 inputs, in a block 32 halves of each output in turn; x
+ * sums[((group * rows + row) * 4 + output) * 16 + lane] for groups of 4 outputs, one after the other, and 1 to 6 rows: weights hold blocks of 32 inputs, in a block 32 halves of each output in turn; x
  * holds rows of f32, stride apart. Lane i adds the products of inputs i, i + 16, i + 32, .. in this order, each product and sum fused. Meanwhile
- * lines * blocks cache lines from ahead on are asked for, wherever they lie.
+ * lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_half_tile(
-    int32_t layout, const uint8_t *weights, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
+    int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 #endif

@@ -22,7 +22,7 @@ public sealed unsafe class NativeCpu
         Int8Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile");
         Bf16Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_bf16_tile");
         Bf16Gemm = (delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void>)NativeLibrary.GetExport(library, "llspec_bf16_gemm");
-        HalfTile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, float*, long, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_half_tile");
+        HalfTile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_half_tile");
     }
 
     /// <summary>The file it was loaded from.</summary>
@@ -46,8 +46,8 @@ public sealed unsafe class NativeCpu
     /// <summary>Whether this processor runs <see cref="HalfTile"/> (AVX-512).</summary>
     public bool HasHalf { get; }
 
-    /// <summary>llspec_half_tile(layout, weights, x, stride, blocks, rows, ahead, lines, sums), likewise.</summary>
-    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, float*, long, int, int, byte*, int, float*, void> HalfTile { get; }
+    /// <summary>llspec_half_tile(layout, weights, groups, x, stride, blocks, rows, ahead, lines, sums), likewise.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void> HalfTile { get; }
 
     /// <summary>The library's file name on this system.</summary>
     public static string FileName => LibraryName("llspec_cpu");

@@ -196,7 +196,10 @@ public sealed unsafe partial class CpuBackend : IBackend
         }
 
         long worthwhile = Math.Max(bytes / BytesPerItem, flops / FlopsPerItem);
-        return (int)Math.Clamp(Math.Min(worthwhile, (long)_team.Threads * ItemsPerThread), 1, Math.Max(1, units));
+        int items = (int)Math.Clamp(Math.Min(worthwhile, (long)_team.Threads * ItemsPerThread), 1, Math.Max(1, units));
+
+        // As many for each thread: seven equal items would keep two threads as long as eight.
+        return items > _team.Threads ? items / _team.Threads * _team.Threads : items;
     }
 
     /// <summary>Runs a job over rows whose kernel needs no working memory.</summary>

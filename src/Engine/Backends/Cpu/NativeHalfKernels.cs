@@ -79,7 +79,7 @@ internal static unsafe class NativeHalfKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {
     // Groups that stay in the first-level cache while all rows pass by, so that the rows are read from the second level less often.
-    private const int TogetherBytes = 20 * 1024;
+    private const int TogetherBytes = 20 * 1024, MostGroups = 8;
 
     private const int Line = 64;
 
@@ -91,25 +91,25 @@ internal static unsafe class NativeHalfKernels<TVec>
         (int groupItem, int rowItem) = Math.DivRem(item, job->RowItems);
         int group = groupItem * job->GroupsPerItem, endGroup = Math.Min(group + job->GroupsPerItem, job->Groups);
         int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles), count = endTile - firstTile;
-        int together = count == 1 ? 1 : (int)Math.Max(1, TogetherBytes / job->GroupBytes);
+        int together = count == 1 ? MostGroups : (int)Math.Clamp(TogetherBytes / job->GroupBytes, 1, MostGroups);
 
         // While some weights are multiplied with all rows, the next ones travel, a share of them with every tile.
         int blocks = job->Blocks, lines = (PackedHalves.GroupOutputs + count - 1) / count;
-        var function = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, float*, long, int, int, byte*, int, float*, void>)job->Function;
-        float* sums = stackalloc float[16 * PackedHalves.GroupOutputs * NativeHalfKernels.TileRows], results = stackalloc float[4];
+        var function = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)job->Function;
+        float* sums = stackalloc float[16 * PackedHalves.GroupOutputs * NativeHalfKernels.TileRows * MostGroups], results = stackalloc float[4];
         for (int end; group < endGroup; group = end)
         {
             end = Math.Min(group + together, endGroup);
             byte* ahead = job->Weights + (count == 1 ? (group * job->GroupBytes) + PackedWeights.PrefetchDistance : end * job->GroupBytes);
-            for (int tile = firstTile; tile < endTile; tile++)
+            for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines * (end - group))
             {
                 int first = (int)((long)tile * job->Rows / tiles), rows = (int)((tile + 1L) * job->Rows / tiles) - first;
-                for (int g = group; g < end; g++, ahead += (long)Line * blocks * lines)
+                function(job->Layout, job->Weights + (group * job->GroupBytes), end - group, job->Input + (first * job->InputStride), job->InputStride, blocks, rows, ahead, lines, sums);
+                float* s = sums;
+                for (int g = group; g < end; g++)
                 {
-                    function(job->Layout, job->Weights + (g * job->GroupBytes), job->Input + (first * job->InputStride), job->InputStride, blocks, rows, ahead, lines, sums);
-                    for (int row = 0; row < rows; row++)
+                    for (int row = 0; row < rows; row++, s += 64)
                     {
-                        float* s = sums + (64 * row);
                         TVec.Sum4(TVec.Load(s), TVec.Load(s + 16), TVec.Load(s + 32), TVec.Load(s + 48)).Store(results);
                         job->Target.Put(results, first + row, g * PackedHalves.GroupOutputs);
                     }

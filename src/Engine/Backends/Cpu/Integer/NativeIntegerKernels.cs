@@ -31,9 +31,12 @@ internal readonly struct NativeMinimumNibbles : INativeLayout
 internal static unsafe class NativeIntegerKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {
-    private const int MostGroups = 2, Line = 64;
+    // Groups of one call, and the bytes of weights that stay in the first-level cache while several tiles of rows pass by.
+    private const int MostGroups = 8, TogetherBytes = 24 * 1024;
 
-    /// <summary>Kernel of <see cref="IntegerJob"/>: one group at a time for one row, whose weights are one stream, else two, which share the loads of the inputs.</summary>
+    private const int Line = 64;
+
+    /// <summary>Kernel of <see cref="IntegerJob"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<TLayout>(void* pointer, int thread, int item)
         where TLayout : struct, INativeLayout
@@ -41,30 +44,25 @@ internal static unsafe class NativeIntegerKernels<TVec>
         IntegerJob* job = (IntegerJob*)pointer;
         (int groupItem, int rowItem) = Math.DivRem(item, job->RowItems);
         int group = groupItem * job->GroupsPerItem, endGroup = Math.Min(group + job->GroupsPerItem, job->Groups);
-        int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles);
-        int blocks = job->Blocks, together = job->Rows == 1 ? 1 : MostGroups;
+        int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles), passes = endTile - firstTile;
+        int blocks = job->Blocks, together = passes == 1 ? MostGroups : (int)Math.Clamp(TogetherBytes / job->GroupBytes / 2 * 2, 2, MostGroups);
+
+        // While some weights are multiplied with all rows, the next ones travel, a share of them with every tile.
+        int lines = (int)((job->GroupBytes + ((long)Line * blocks * passes) - 1) / ((long)Line * blocks * passes));
         var function = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)job->Function;
         float* sums = stackalloc float[16 * InputBlocks.TileRows * MostGroups];
         for (int count; group < endGroup; group += count)
         {
             count = Math.Min(together, endGroup - group);
-
-            // While these weights are multiplied with all rows, the next ones travel, a share of them with every tile.
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (count * job->GroupBytes);
-            int lines = (int)(((count * job->GroupBytes) + ((long)Line * blocks * (endTile - firstTile)) - 1) / ((long)Line * blocks * (endTile - firstTile)));
-            if (count == 1 && job->Rows == 1)
-            {
-                ahead = weights + PackedWeights.PrefetchDistance;
-            }
-
-            for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines)
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (passes == 1 ? PackedWeights.PrefetchDistance : count * job->GroupBytes);
+            for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines * count)
             {
                 int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;
                 byte* inputs = job->Inputs + ((long)first * blocks * job->InputBytes);
                 function(TLayout.Number, weights, job->GroupBytes, count, inputs, blocks, rows, ahead, lines, sums);
-                for (int i = 0; i < count; i++)
+                for (int row = 0; row < rows; row++)
                 {
-                    for (int row = 0; row < rows; row++)
+                    for (int i = 0; i < count; i++)
                     {
                         job->Target.PutGroup<TVec>(sums + (16 * ((i * InputBlocks.TileRows) + row)), first + row, (group + i) * PackedWeights.GroupOutputs);
                     }

@@ -54,7 +54,7 @@ internal static unsafe class NativeKernels
                 {
                     fixed (float* input = x, to = sums)
                     {
-                        library.HalfTile(layout, (byte*)weights, input, columns, blocks, rows, (byte*)weights, 1, to);
+                        library.HalfTile(layout, (byte*)weights, 1, input, columns, blocks, rows, (byte*)weights, 1, to);
                     }
                 }
 
@@ -68,7 +68,7 @@ internal static unsafe class NativeKernels
         return true;
     }
 
-    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 7 rows, one group and two at once.</summary>
+    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 7 rows, three groups.</summary>
     public static bool Agrees(NativeCpu library)
     {
         const int blocks = 5, rows = 7;
