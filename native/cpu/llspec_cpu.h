@@ -64,8 +64,8 @@ LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
 #define LLSPEC_BHALVES 1 /* bfloat16 */
 
 /*
- * sums[((group * rows + row) * 4 + output) * 16 + lane] for groups of 4 outputs, one after the other, and 1 to 6 rows: weights hold blocks of 32 inputs, in a block 32 halves of each output in turn; x
- * holds rows of f32, stride apart. Lane i adds the products of inputs i, i + 16, i + 32, .. in this order, each product and sum fused. Meanwhile
+ * sums[((group * rows + row) * 4 + output) * 16 + lane] for groups of 4 outputs, one after the other, and 1 to 6 rows: weights hold blocks of 32
+ * inputs, in a block 32 halves of each output in turn; x holds rows of f32, stride apart. Lane i adds the products of inputs i, i + 16, i + 32, .. in this order, each product and sum fused. Meanwhile
  * lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_half_tile(
