@@ -25,9 +25,24 @@ public sealed class CallPlannerTests
     [Fact]
     public void A_sure_chain_is_sent_at_once_and_an_unsure_one_is_not()
     {
+        // Here drafting a tree takes 40 ms and a call 60; branches bring a token more.
         CallPlanner planner = Measured(trip: 50, level: 10);
         Assert.True(planner.PrefersChain([-0.05f, -0.05f, -0.05f, -0.05f, -0.05f]));
         Assert.False(planner.PrefersChain([-3f]));
+    }
+
+    [Fact]
+    public void A_chain_at_hand_gives_way_to_a_tree_that_costs_next_to_nothing() =>
+        Assert.False(Measured(trip: 600, level: 1).PrefersChain([-0.05f, -0.05f, -0.05f, -0.05f, -0.05f]));
+
+    [Fact]
+    public void Slower_links_are_worth_wider_trees_and_a_level_has_a_node_at_least()
+    {
+        float[] scores = [.. ((double[])[0.4, 0.2, 0.1, 0.05, 0.01, 0.004, 0.002, 0.0001]).Select(static p => (float)Math.Log(p))];
+        int[] widths = [.. ((double[])[1, 20, 100, 600]).Select(trip => Measured(trip, level: 5).Width(scores))];
+        Assert.Equal(widths.Order(), widths);
+        Assert.True(widths[0] < widths[^1]);
+        Assert.Equal(1, Measured(trip: 1, level: 5).Width([-20f, -20f]));
     }
 
     [Fact]
@@ -47,7 +62,7 @@ public sealed class CallPlannerTests
         {
             planner.BeginDraft();
             planner.Drafted(4, 4 * level);
-            planner.Answered(trip + 10, queue: 0, pass: 10, rows: 25, committed: 2, ofTree: true);
+            planner.Answered(trip + 10, queue: 0, pass: 10, rows: 25, committed: 2, ofChain: 1);
         }
 
         return planner;

@@ -3,7 +3,9 @@ using LowLevelSpec.Cli.LinkBench;
 using LowLevelSpec.Cli.Options;
 using LowLevelSpec.Cli.Output;
 using LowLevelSpec.Engine;
+using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Models;
+using LowLevelSpec.Remote.Client;
 using LowLevelSpec.Remote.Links;
 using LowLevelSpec.Remote.Measuring;
 using Spectre.Console;
@@ -24,10 +26,13 @@ internal sealed class LinkBenchCommand : Command
     private readonly Option<string?> _eagle = new("--eagle") { Description = "Its EAGLE-2 drafter, for that row of the table.", HelpName = "PATH" };
     private readonly Option<string?> _independent = new("--independent") { Description = "A small Llama with the target's vocabulary, for --disconnected.", HelpName = "PATH" };
     private readonly Option<string?> _profile = new("--profile") { Description = "all, or some of lan, wifi, 5g, 4g, 3g, satellite, none, separated by commas.", HelpName = "NAMES" };
+    private readonly Option<string?> _methods = new("--methods") { Description = "Rows of the table: some of per-call, streamed, eagle, moa, separated by commas; all that can run by default.", HelpName = "NAMES" };
     private readonly NumberOption<int> _prompts = new("--prompts", $"Prompts; {DefaultPrompts} by default.", low: 1, high: 10_000);
     private readonly Option<string[]> _files = new("--prompt-file") { Description = "JSON lines with the prompts, taken evenly over the files; by default spec-bench's where it is found and the model can chat, else openings made here.", HelpName = "FILE", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
     private readonly NumberOption<int> _maxNew = new("--max-new", $"Most new tokens of an answer; {DefaultMaxNew} by default.", low: 2);
     private readonly NumberOption<float> _pass = new("--server-pass-ms", "Least time of a target pass: a server as slow as a larger model's. 0 by default.", low: 0, high: 59_000);
+    private readonly Option<string?> _encoding = new("--encoding") { Description = "How the target's state travels: int8 (the default), bf16 or f32.", HelpName = "int8|bf16|f32" };
+    private readonly Option<string?> _tree = new("--tree") { Description = "Every draft tree: auto (the default) adapts each to the link, depth (2..32), breadth (1..32) and total tokens (1..63) fix it.", HelpName = "auto|D,B,T" };
     private readonly NumberOption<float> _faults = new("--call-faults", "Probability that a call is lost, and as much each that it is repeated or overtaken by the next one; 0 by default.", low: 0, high: 0.3f);
     private readonly NumberOption<int> _cuts = new("--cuts", "Cut the link this often at random and compare with the plain text.", low: 1, high: 1_000_000);
     private readonly NumberOption<int> _clients = new("--clients", "This many clients at once on one server.", low: 1, high: 4096);
@@ -46,7 +51,7 @@ internal sealed class LinkBenchCommand : Command
         _console = console;
         Option[] options =
         [
-            _model, _drafter, _eagle, _independent, _profile, _prompts, _files, _maxNew, _pass, _faults, _cuts, _clients, _seconds, _budget, _disconnected, _cutsPerPrompt, _seed, _threads, _plot,
+            _model, _drafter, _eagle, _independent, _profile, _methods, _prompts, _files, _maxNew, _pass, _encoding, _tree, _faults, _cuts, _clients, _seconds, _budget, _disconnected, _cutsPerPrompt, _seed, _threads, _plot,
         ];
         foreach (Option option in options)
         {
@@ -66,7 +71,12 @@ internal sealed class LinkBenchCommand : Command
             throw new UsageException("give one of --profile NAMES, --cuts N, --clients N and --disconnected.");
         }
 
-        BenchModels models = Models(result);
+        BenchModels models = Models(result) with { Only = Methods(result) };
+        if (models.Methods.Count == 0)
+        {
+            throw new UsageException("--methods: none of these can run without its drafter: give --eagle or --drafter, or other methods.");
+        }
+
         IReadOnlyList<LinkProfile> profiles = LinkProfile.Parse(profileNames ?? "none");
         string? plot = result.GetValue(_plot);
         if (plot is not null && (modes == 1 && !result.GetValue(_disconnected)))
@@ -82,8 +92,11 @@ internal sealed class LinkBenchCommand : Command
         }
 
         int prompts = _prompts.Read(result) ?? DefaultPrompts, maxNew = _maxNew.Read(result) ?? DefaultMaxNew;
+        StateEncoding encoding = result.GetValue(_encoding) is string name ? RemoteArguments.Encoding(name) : StateEncoding.Int8;
+        TreeSettings? tree = result.GetValue(_tree) is not string shape ? null : TreeSettings.Parse(shape) ?? throw new UsageException("--tree: off drafts nothing: compare with the methods per-call and streamed instead.");
+        tree = tree is { Adapts: true } ? null : tree;
         BenchRig? opened = null;
-        ProgressReport.Run(_console, "link-bench, plain answers", prompts, advance => opened = BenchRig.Open(models, Engine(result), prompts, Files(result, models), maxNew, advance, work.Token));
+        ProgressReport.Run(_console, "link-bench, plain answers", prompts, advance => opened = BenchRig.Open(models, Engine(result), prompts, Files(result, models), maxNew, encoding, tree, advance, work.Token));
         using BenchRig rig = opened!;
         return _cuts.Read(result) is int cuts ? await CutAsync(result, rig, profiles, cuts, file, work.Token).ConfigureAwait(false)
             : _clients.Read(result) is int clients ? await LoadAsync(result, rig, clients, file, work.Token).ConfigureAwait(false)
@@ -241,6 +254,15 @@ internal sealed class LinkBenchCommand : Command
         string beside = pair.IsGenerated ? Path.Combine(Path.GetDirectoryName(pair.Target)!, "eagle") : pair.Target + "-eagle";
         return new BenchModels(pair.Target, moa ?? pair.Drafter, eagle ?? (Directory.Exists(beside) ? beside : null));
     }
+
+    private IReadOnlyList<BenchMethod>? Methods(ParseResult result) => result.GetValue(_methods)?.Split(',', StringSplitOptions.TrimEntries).Select(static name => name switch
+    {
+        "per-call" => BenchMethod.VanillaPerCall,
+        "streamed" => BenchMethod.VanillaStreamed,
+        "eagle" => BenchMethod.Eagle2,
+        "moa" => BenchMethod.Moa,
+        _ => throw new UsageException($"--methods: found '{name}', expected some of per-call, streamed, eagle, moa."),
+    }).ToArray();
 
     private IReadOnlyList<string> Files(ParseResult result, BenchModels models) =>
         result.GetValue(_files) is { Length: > 0 } files ? [.. files.Select(static file => Filled.In("--prompt-file", file))]

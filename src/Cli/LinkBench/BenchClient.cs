@@ -1,4 +1,5 @@
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Remote.Client;
 
 namespace LowLevelSpec.Cli.LinkBench;
@@ -12,6 +13,7 @@ internal sealed class BenchClient(BenchRig rig, BenchMethod method, Uri server)
     /// <summary>Longest wait for a connection: a machine busy with everything at once may be slow, which is no fault of the link's.</summary>
     private static readonly TimeSpan Connecting = TimeSpan.FromSeconds(60);
 
+    private RemoteGenerator? _generator;
     private long _received;
 
     /// <summary>Verified tokens received so far, unfinished answers included.</summary>
@@ -28,16 +30,16 @@ internal sealed class BenchClient(BenchRig rig, BenchMethod method, Uri server)
     /// <exception cref="Models.InputException">The server refuses or can't be reached.</exception>
     public async Task<LinkAnswer> WriteAsync(BenchCase one, CancellationToken cancellation)
     {
-        RemoteOptions options = new() { Server = server, ConnectTimeout = Connecting };
-        RemoteGenerator generator = new(rig.Client(method), Unreliable ? options with { AnswerDeadline = ShortDeadline } : options);
-        GenerationRequest request = new() { PromptIds = one.Prompt, MaxNewTokens = rig.MaxNew };
+        RemoteOptions options = new() { Server = server, ConnectTimeout = Connecting, Encodings = [rig.Encoding], Adaptive = rig.Tree is null };
+        _generator ??= new RemoteGenerator(rig.Client(method), Unreliable ? options with { AnswerDeadline = ShortDeadline } : options);
+        GenerationRequest request = new() { PromptIds = one.Prompt, MaxNewTokens = rig.MaxNew, Tree = rig.Tree ?? TreeSettings.Auto };
         RemoteMethod calls = method switch
         {
             BenchMethod.VanillaPerCall => RemoteMethod.PerCall,
             BenchMethod.VanillaStreamed => RemoteMethod.Streamed,
             _ => RemoteMethod.Speculative,
         };
-        RemoteStream stream = generator.GenerateAsync(request, calls, cancellation);
+        RemoteStream stream = _generator.GenerateAsync(request, calls, cancellation);
         StreamReplay replay = new();
         await foreach (RemoteChunk chunk in stream.WithCancellation(cancellation).ConfigureAwait(false))
         {

@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Remote.Client;
 using LowLevelSpec.Remote.Server;
 
@@ -27,8 +28,13 @@ internal enum BenchMethod
 /// <param name="Eagle">Its EAGLE-2 drafter, or null.</param>
 internal sealed record BenchModels(string Target, string? Moa, string? Eagle)
 {
-    /// <summary>Methods that can run.</summary>
-    public IReadOnlyList<BenchMethod> Methods =>
+    /// <summary>The only methods wanted; null = all.</summary>
+    public IReadOnlyList<BenchMethod>? Only { get; init; }
+
+    /// <summary>Methods that can run, of those wanted.</summary>
+    public IReadOnlyList<BenchMethod> Methods => [.. All.Where(method => Only?.Contains(method) != false)];
+
+    private IReadOnlyList<BenchMethod> All =>
     [
         BenchMethod.VanillaPerCall,
         BenchMethod.VanillaStreamed,
@@ -68,8 +74,14 @@ internal sealed class BenchRig : IDisposable
     /// <summary>Most new tokens of an answer.</summary>
     public int MaxNew { get; }
 
+    /// <summary>How state travels to drafting clients.</summary>
+    public StateEncoding Encoding { get; init; } = StateEncoding.Int8;
+
+    /// <summary>Shape of every tree; null = the client adapts each.</summary>
+    public TreeSettings? Tree { get; init; }
+
     /// <summary>Opens everything and decodes each prompt plainly.</summary>
-    public static BenchRig Open(BenchModels models, EngineOptions engine, int prompts, IReadOnlyList<string> promptFiles, int maxNew, Action advance, CancellationToken cancellation)
+    public static BenchRig Open(BenchModels models, EngineOptions engine, int prompts, IReadOnlyList<string> promptFiles, int maxNew, StateEncoding encoding, TreeSettings? tree, Action advance, CancellationToken cancellation)
     {
         ServedModel served = ServedModel.Open(models.Target, models.Moa, engine);
         try
@@ -84,7 +96,7 @@ internal sealed class BenchRig : IDisposable
                 advance();
             }
 
-            return new BenchRig(models, served, cases, maxNew);
+            return new BenchRig(models, served, cases, maxNew) { Encoding = encoding, Tree = tree };
         }
         catch
         {

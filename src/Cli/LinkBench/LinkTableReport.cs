@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using LowLevelSpec.Cli.Output;
+using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
 using LowLevelSpec.Remote.Links;
@@ -36,6 +37,9 @@ internal sealed class LinkRow(string profile, BenchMethod method, IReadOnlyList<
 
     public double? BytesDownPerToken => Json.Ratio(_all.Sum(static s => s.BytesDown), Tokens);
 
+    /// <summary>Tokens of <see cref="Tokens"/> whose state was sent: all but those of each answer's last call.</summary>
+    public int StateTokens => _all.Sum(static s => s.StateTokens);
+
     /// <summary>Bytes of the prompt's exchange per prompt token, both ways.</summary>
     public double? PromptBytesPerToken => Json.Ratio(_all.Sum(static s => s.PromptBytes), _all.Sum(static s => s.PromptTokens));
 
@@ -45,6 +49,9 @@ internal sealed class LinkRow(string profile, BenchMethod method, IReadOnlyList<
 
     /// <summary>Tokens per target pass.</summary>
     public double? Tau => Json.Ratio(Tokens, _all.Sum(static s => s.TargetPasses));
+
+    /// <summary>Drafted tokens sent with a call.</summary>
+    public double? NodesPerCall => Json.Ratio(_all.Sum(static s => s.DraftedNodes), _all.Sum(static s => s.Calls));
 
     /// <summary>Drafting on the way of a call, not hidden behind one in flight.</summary>
     public double? DraftMsPerCall => Json.Ratio(1000 * _all.Sum(static s => s.DraftSeconds), _all.Sum(static s => s.Calls));
@@ -72,12 +79,14 @@ internal sealed record ScaledBytes(string Encoding, int StateBytes, double Other
     public double BytesDown => StateBytes + OtherBytesDown;
 
     /// <summary>Both codings, from a measured MoA row.</summary>
-    /// <param name="row">Measured with int8 state.</param>
+    /// <param name="row">The measured row.</param>
+    /// <param name="encoding">How its state travelled.</param>
     /// <param name="crossAttention">CA of the measured drafter.</param>
-    public static IReadOnlyList<ScaledBytes> From(LinkRow row, DrafterLayerConfig crossAttention)
+    public static IReadOnlyList<ScaledBytes> From(LinkRow row, StateEncoding encoding, DrafterLayerConfig crossAttention)
     {
         int heads = 2 * crossAttention.KvHeads;
-        double other = Math.Max(0, (row.BytesDownPerToken ?? 0) - (heads * (crossAttention.HeadSize + 2)));
+        int head = encoding switch { StateEncoding.F32 => 4 * crossAttention.HeadSize, StateEncoding.Bf16 => 2 * crossAttention.HeadSize, _ => crossAttention.HeadSize + 2 };
+        double other = (row.BytesDownPerToken ?? 0) - (heads * head * Json.Ratio(row.StateTokens, row.Tokens) ?? 0);
         return [new("int8", Values + (2 * Heads), other, row.BytesUpPerToken ?? 0), new("bf16", 2 * Values, other, row.BytesUpPerToken ?? 0)];
     }
 }
@@ -130,6 +139,12 @@ internal sealed record LinkTableReport
     public required int Prompts { get; init; }
 
     public required int MaxNewTokens { get; init; }
+
+    /// <summary>How state travelled.</summary>
+    public required StateEncoding Encoding { get; init; }
+
+    /// <summary>Shape of every tree; null where the client adapted each.</summary>
+    public required TreeSettings? Tree { get; init; }
 
     public required double ServerPassMs { get; init; }
 

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Runtime.CompilerServices;
 using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Links;
 using LowLevelSpec.Remote.Server;
@@ -42,52 +40,50 @@ internal sealed class LinkTableRun(BenchRig rig, TimeSpan passTime, CallFaults f
             Backend = rig.Served.Model.BackendName,
             Prompts = rig.Cases.Count,
             MaxNewTokens = rig.MaxNew,
+            Encoding = rig.Encoding,
+            Tree = rig.Tree,
             ServerPassMs = passTime.TotalMilliseconds,
             CallFaults = faults,
             Faults = counts,
             Profiles = [.. profiles.Select(static p => new ProfileFigures(p))],
             Rows = rows,
-            ScaledTo8b = moa is null ? [] : ScaledBytes.From(moa, CrossAttention()),
+            ScaledTo8b = moa is null ? [] : ScaledBytes.From(moa, rig.Encoding, CrossAttention()),
             StreamCrossover = moa is null ? [] : [.. CrossoverPassMs.Select(ms => new StreamCrossover(ms, moa.Tau ?? 1, moa.DraftMsPerCall ?? 0))],
         };
     }
 
     private async Task<(IReadOnlyList<LinkRow> Rows, CallFaultCounts Faults)> RunAsync(TargetServer server, LinkProfile profile, Action advance, CancellationToken cancellation)
     {
-        LinkRelay relay = new(profile, new IPEndPoint(IPAddress.Loopback, server.Address.Port), seed);
-        await using ConfiguredAsyncDisposable _ = relay.ConfigureAwait(false);
-
-        // Calls are spoilt at the client's end of the link: what is repeated there crosses it twice.
-        CallFaultProxy? proxy = faults == CallFaults.None ? null : await CallFaultProxy.StartAsync(new Uri($"http://{relay.EndPoint}"), faults, seed).ConfigureAwait(false);
-        Dictionary<BenchMethod, BenchClient> clients = [];
+        Dictionary<BenchMethod, BenchLink> links = [];
         Dictionary<BenchMethod, List<LinkAnswer>> answers = [];
         try
         {
             foreach (BenchMethod method in rig.Models.Methods)
             {
-                clients[method] = new BenchClient(rig, method, proxy?.Address ?? new Uri($"http://{relay.EndPoint}")) { Unreliable = proxy is not null };
+                // A link each, with the same seed: no method has luckier losses than another.
+                links[method] = await BenchLink.OpenAsync(rig, method, server, profile, faults, seed).ConfigureAwait(false);
                 answers[method] = [];
 
                 // Not counted: code is compiled and memory touched.
-                await clients[method].WriteAsync(rig.Cases[0], cancellation).ConfigureAwait(false);
+                await links[method].Client.WriteAsync(rig.Cases[0], cancellation).ConfigureAwait(false);
             }
 
             foreach (BenchCase one in rig.Cases)
             {
                 foreach (BenchMethod method in rig.Models.Methods)
                 {
-                    answers[method].Add(await clients[method].WriteAsync(one, cancellation).ConfigureAwait(false));
+                    answers[method].Add(await links[method].Client.WriteAsync(one, cancellation).ConfigureAwait(false));
                     advance();
                 }
             }
 
-            return ([.. rig.Models.Methods.Select(method => new LinkRow(profile.Name, method, answers[method]))], new CallFaultCounts(proxy?.Lost ?? 0, proxy?.Repeated ?? 0, proxy?.Reordered ?? 0));
+            return ([.. rig.Models.Methods.Select(method => new LinkRow(profile.Name, method, answers[method]))], links.Values.Aggregate(new CallFaultCounts(0, 0, 0), static (sum, link) => sum + link.Faults));
         }
         finally
         {
-            if (proxy is not null)
+            foreach (BenchLink link in links.Values)
             {
-                await proxy.DisposeAsync().ConfigureAwait(false);
+                await link.DisposeAsync().ConfigureAwait(false);
             }
         }
     }

@@ -78,9 +78,7 @@ internal sealed class RemoteArguments
                 "keep" => OnReconnect.Keep,
                 string other => throw new InputException($"--on-reconnect: found '{other}', expected verify or keep"),
             },
-            Encodings = encoding is null ? defaults.Encodings
-                : Encodings.TryGetValue(encoding, out StateEncoding chosen) ? [chosen]
-                : throw new InputException($"--encoding: found '{encoding}', expected int8, bf16 or f32"),
+            Encodings = encoding is null ? defaults.Encodings : [Encoding(encoding)],
             MaxUnverified = _unverified.Read(result) ?? defaults.MaxUnverified,
             GiveUpAfter = _giveUp.Read(result) is int seconds ? TimeSpan.FromSeconds(seconds) : defaults.GiveUpAfter,
         };
@@ -93,4 +91,9 @@ internal sealed class RemoteArguments
             ? server
             : throw new InputException($"--server: found '{text}', expected host:port, or https://host:port for TLS");
     }
+
+    /// <summary>Reads <c>--encoding</c>.</summary>
+    /// <exception cref="InputException">None of the three.</exception>
+    public static StateEncoding Encoding(string name) =>
+        Encodings.TryGetValue(name, out StateEncoding chosen) ? chosen : throw new InputException($"--encoding: found '{name}', expected int8, bf16 or f32");
 }

@@ -11,12 +11,15 @@ internal sealed class CallPlanner
 {
     private const double Weight = 0.2;
 
+    /// <summary>What branches are taken to add at least: where the text has just repeated itself they added nothing, and its end is when they are needed.</summary>
+    private const double LeastBranchTokens = 0.25;
+
     /// <summary>Before anything is measured: milliseconds.</summary>
-    private const double FirstRoundTrip = 30, FirstPass = 20, FirstLevel = 5;
+    private const double FirstRoundTrip = 30, FirstPass = 20, FirstLevel = 2;
 
     private readonly double[] _predicted = new double[DraftTree.MaxNodes], _observed = new double[DraftTree.MaxNodes];
     private readonly double[] _reach = new double[DraftTree.MaxNodes];
-    private double _roundTrip = -1, _pass = -1, _perRow, _level = -1, _treeTokens = 2, _meanRows, _meanPass, _meanSquare, _meanProduct;
+    private double _roundTrip = -1, _pass = -1, _perRow, _level = -1, _draft = -1, _treeTokens = 2, _branchTokens = 0.5, _meanRows, _meanPass, _meanSquare, _meanProduct;
     private int _levels;
 
     /// <summary>Smoothed round trip without queue and pass, ms.</summary>
@@ -29,7 +32,10 @@ internal sealed class CallPlanner
     public double Answer => RoundTrip + Pass;
 
     /// <summary>Smoothed time of drafting a tree, ms.</summary>
-    private double Draft { get; set; } = 4 * FirstLevel;
+    private double Draft => _draft < 0 ? 4 * FirstLevel : _draft;
+
+    /// <summary>What a millisecond is worth.</summary>
+    private double TokensPerMillisecond => _treeTokens / Math.Max(1, Answer + Draft);
 
     private double Level => _level < 0 ? FirstLevel : _level;
 
@@ -63,10 +69,28 @@ internal sealed class CallPlanner
         return gain / Level > tokens / (Answer + spent);
     }
 
-    /// <summary>Least probability of a node that pays for its row in the pass.</summary>
-    public double LeastProbability => Math.Min(0.5, _perRow * _treeTokens / Math.Max(1, Answer + Draft));
+    /// <summary>How many nodes of a frontier, best first, are worth scoring the children of: at least one.</summary>
+    /// <param name="scores">Cumulative log-probabilities, best first.</param>
+    public int Width(ReadOnlySpan<float> scores)
+    {
+        // What a node costs here is a share of its level's time: no more than the quarter that it would have in the narrow trees of fast links.
+        double least = Math.Log(Math.Min(0.5, (_perRow + (Level / 4)) * TokensPerMillisecond));
+        int width = 1;
+        while (width < scores.Length && scores[width] >= least)
+        {
+            width++;
+        }
 
-    /// <summary>Whether a chain of drafted tokens at hand is worth a call now, rather than drafting a tree first.</summary>
+        return width;
+    }
+
+    /// <summary>Least probability of a node that pays for its row in the pass.</summary>
+    public double LeastProbability => Math.Min(0.5, _perRow * TokensPerMillisecond);
+
+    /// <summary>
+    /// Whether a chain of drafted tokens at hand is worth a call now, rather than drafting a tree first. The tree has the same most likely path, so it promises what the
+    /// chain does and what branches have added lately.
+    /// </summary>
     /// <param name="logProbabilities">Of each token of the chain, given those before it.</param>
     public bool PrefersChain(ReadOnlySpan<float> logProbabilities)
     {
@@ -77,7 +101,7 @@ internal sealed class CallPlanner
             tokens += reach * Trust(i + 1);
         }
 
-        return tokens / Answer > _treeTokens / (Answer + Draft);
+        return tokens / Answer > (tokens + Math.Max(LeastBranchTokens, _branchTokens)) / (Answer + Draft);
     }
 
     /// <summary>Whether a step of drafting fits before the answer is expected, or the answer is so late that it may take long.</summary>
@@ -87,7 +111,7 @@ internal sealed class CallPlanner
     /// <summary>A tree was drafted.</summary>
     public void Drafted(int levels, double milliseconds)
     {
-        Draft = Smooth(Draft, milliseconds);
+        _draft = _draft < 0 ? milliseconds : Smooth(_draft, milliseconds);
         _level = _level < 0 ? milliseconds / Math.Max(1, levels) : Smooth(_level, milliseconds / Math.Max(1, levels));
     }
 
@@ -97,18 +121,19 @@ internal sealed class CallPlanner
     /// <param name="pass">Of these, the pass.</param>
     /// <param name="rows">Rows of the pass.</param>
     /// <param name="committed">Tokens it brought.</param>
-    /// <param name="ofTree">Whether a freshly drafted tree was verified.</param>
-    public void Answered(double elapsed, double queue, double pass, int rows, int committed, bool ofTree)
+    /// <param name="ofChain">Where a freshly drafted tree was verified: tokens that its most likely path alone would have brought; else null.</param>
+    public void Answered(double elapsed, double queue, double pass, int rows, int committed, int? ofChain)
     {
         double trip = Math.Max(0, elapsed - queue - pass);
         _roundTrip = _roundTrip < 0 ? trip : Smooth(_roundTrip, trip);
         Fit(rows, pass);
         _pass = _pass < 0 ? pass : Smooth(_pass, pass);
-        if (!ofTree)
+        if (ofChain is not int chain)
         {
             return;
         }
 
+        _branchTokens = Smooth(_branchTokens, committed - chain);
         _treeTokens = Smooth(_treeTokens, committed);
         for (int d = 1; d <= _levels; d++)
         {

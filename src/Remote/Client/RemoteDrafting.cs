@@ -2,6 +2,7 @@ using System.Diagnostics;
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Drafting.Adaptive;
 using LowLevelSpec.Remote.Protocol;
 using Encoding = LowLevelSpec.Remote.Protocol.Encoding;
 
@@ -11,7 +12,7 @@ namespace LowLevelSpec.Remote.Client;
 /// The drafter's side of one remote generation: trees for the next call, tokens ahead of the target, and the target's state as it arrives. A drafter whose
 /// numbers overflow, or whose trained length is reached, is heard no more. One caller at a time.
 /// </summary>
-internal sealed class RemoteDrafting : IDisposable
+internal sealed class RemoteDrafting : ILevelPolicy, IDisposable
 {
     private readonly ClientModel _model;
     private readonly SequenceState _sequence;
@@ -30,7 +31,7 @@ internal sealed class RemoteDrafting : IDisposable
     /// <param name="sequence">The text, whose target is elsewhere.</param>
     /// <param name="tree">Largest tree.</param>
     /// <param name="maxTokens">Most tokens of the text.</param>
-    /// <param name="planner">Decides depth; null = always the largest tree.</param>
+    /// <param name="planner">Decides depth and width; null = always the largest tree.</param>
     public RemoteDrafting(ClientModel model, SequenceState sequence, TreeSettings tree, int maxTokens, CallPlanner? planner)
     {
         (_model, _sequence, _settings, _planner) = (model, sequence, tree, planner);
@@ -46,14 +47,6 @@ internal sealed class RemoteDrafting : IDisposable
         _session = (LevelDraftSession)model.Drafter!.CreateSession(context);
         _chain = new float[maxTokens];
         _groupSize = StateGroups.Size(model.Drafting, model.Config, (model.Drafter as MoaDrafter)?.CrossAttentionConfig);
-        if (planner is not null)
-        {
-            _session.KeepGrowing = level =>
-            {
-                Levels = level;
-                return planner.WantsLevel(_session.Grower.FrontierScores, level, Stopwatch.GetElapsedTime(_draftStart).TotalMilliseconds);
-            };
-        }
     }
 
     /// <summary>Levels of the last tree.</summary>
@@ -83,7 +76,15 @@ internal sealed class RemoteDrafting : IDisposable
         {
             _session.Crop(_sequence.Count);
             _fresh = false;
-            _session.Draft(_tree);
+            if (_planner is null)
+            {
+                _session.Draft(_tree);
+            }
+            else
+            {
+                _session.Draft(this);
+                _session.Grower.Select(_tree);
+            }
         }
         catch (ArithmeticException e) when (e is not (DivideByZeroException or OverflowException))
         {
@@ -95,6 +96,20 @@ internal sealed class RemoteDrafting : IDisposable
         Seconds += spent.TotalSeconds;
         _planner?.Drafted(Levels, spent.TotalMilliseconds);
         return _tree;
+    }
+
+    /// <inheritdoc/>
+    int ILevelPolicy.Widen(int level, TreeGrower grower)
+    {
+        Levels = level;
+
+        // Deeper than this nothing can be committed: the text or the drafter's trained length ends there.
+        if (!CanDraft(level + 1) || !_planner!.WantsLevel(grower.FrontierScores, level, Stopwatch.GetElapsedTime(_draftStart).TotalMilliseconds))
+        {
+            return 0;
+        }
+
+        return _planner.Width(grower.FrontierScores);
     }
 
     /// <summary>The most likely token after the last one; false where the drafter says none. Its log-probability is kept by position.</summary>

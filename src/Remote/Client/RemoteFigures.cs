@@ -21,6 +21,9 @@ internal sealed class RemoteFigures(int promptTokens)
     /// <summary>Seconds of waiting.</summary>
     public double WaitSeconds { get; set; }
 
+    /// <summary>Tokens whose states came with answers after the prompt's.</summary>
+    public int StateTokens { get; set; }
+
     /// <summary>Where the states received with prompts end: they stay valid, whatever session they came from.</summary>
     public int StateEnd { get; set; }
 
@@ -68,6 +71,7 @@ internal sealed class RemoteFigures(int promptTokens)
         DraftedNodes = Drafted,
         BytesUp = bytes.Up - _promptUp,
         BytesDown = bytes.Down - _promptDown,
+        StateTokens = StateTokens,
         PromptBytes = _promptUp + _promptDown,
         SecondsToFirstToken = _firstToken == 0 ? 0 : Stopwatch.GetElapsedTime(_start, _firstToken).TotalSeconds,
         SecondsAfterFirstToken = _firstToken == 0 ? 0 : Stopwatch.GetElapsedTime(_firstToken, Math.Max(_firstToken, _lastToken)).TotalSeconds,

@@ -17,7 +17,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     private const int MaxAhead = 24;
 
     /// <summary>Bounds of an adaptive tree where the request names none: slow links are worth deep ones.</summary>
-    private static readonly TreeSettings Largest = new(10, 4, 40);
+    private static readonly TreeSettings Largest = new(24, 8, DraftTree.MaxNodes - 1);
 
     /// <summary>Sessions rebuilt in a row without a token between them, after which something is wrong beyond the link.</summary>
     private const int MaxRebuilds = 4;
@@ -29,7 +29,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     private readonly SequenceState _sequence;
     private readonly RemoteText _text;
     private readonly RemoteDrafting? _drafting;
-    private readonly CallPlanner _planner = new();
+    private readonly CallPlanner _planner;
     private readonly RemoteFigures _figures;
     private readonly int[] _prompt, _endTokens;
     private readonly List<int> _chosen = [];
@@ -40,9 +40,9 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     private int _rebuilds;
     private FinishReason? _finished;
 
-    public RemoteGeneration(ClientModel model, RemoteOptions options, GenerationRequest request, RemoteMethod method, int[] prompt, Action<RemoteChunk> emit)
+    public RemoteGeneration(ClientModel model, RemoteOptions options, CallPlanner planner, GenerationRequest request, RemoteMethod method, int[] prompt, Action<RemoteChunk> emit)
     {
-        (_model, _options, _method, _prompt) = (model, options, method, prompt);
+        (_model, _options, _planner, _method, _prompt) = (model, options, planner, method, prompt);
         _maxTokens = (int)Math.Min(model.ContextLength, (long)prompt.Length + request.MaxNewTokens);
         _endTokens = [.. request.IgnoreEndTokens ? [] : model.Config.EndTokens, .. request.StopTokens];
         int[] tokens = new int[_maxTokens];
@@ -368,13 +368,14 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         if (!start && result.Values.Length > 0)
         {
             _drafting?.Receive(Connection.Encoding, before, verified - before, result.Values.Span);
+            _figures.StateTokens += verified - before;
         }
 
         _sequence.Verified = verified;
         _drafting?.TailChanged();
         if (!start && !repeated)
         {
-            _planner.Answered(Stopwatch.GetElapsedTime(sent).TotalMilliseconds, result.QueueUs / 1000.0, result.PassUs / 1000.0, (int)result.PassRows, _chosen.Count, _sentTree is not null);
+            _planner.Answered(Stopwatch.GetElapsedTime(sent).TotalMilliseconds, result.QueueUs / 1000.0, result.PassUs / 1000.0, (int)result.PassRows, _chosen.Count, _sentTree is null ? null : OfChain(_sentTree));
         }
 
         _figures.FirstToken(Connection.Bytes);
@@ -382,6 +383,29 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         bool complete = _finished is not null || _open.BodyCase != ClientMessage.BodyOneofCase.Write || result.Last;
         _open = complete ? null : _open;
         return complete;
+    }
+
+    /// <summary>Tokens of the answer that a tree's most likely path alone would have brought, the server's own included.</summary>
+    private int OfChain(DraftTree tree)
+    {
+        int node = 0, same = 0;
+        while (same < _chosen.Count)
+        {
+            int best = -1;
+            for (int i = node + 1; i < tree.Count; i++)
+            {
+                best = tree.Parents[i] == node && (best < 0 || tree.LogProbabilities[i] > tree.LogProbabilities[best]) ? i : best;
+            }
+
+            if (best < 0 || tree.Tokens[best] != _chosen[same])
+            {
+                break;
+            }
+
+            (node, same) = (best, same + 1);
+        }
+
+        return Math.Min(same + 1, _chosen.Count);
     }
 
     /// <summary>The tokens of an answer: what the request's accepted nodes carry, then the server's own.</summary>

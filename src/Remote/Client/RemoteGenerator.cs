@@ -3,11 +3,13 @@ using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Remote.Client;
 
-/// <summary>Generates with a target that runs elsewhere. Thread-safe: each generation has its own connection and session.</summary>
+/// <summary>Generates with a target that runs elsewhere. Thread-safe: each generation has its own connection and session. Keep one for many texts: it
+/// remembers how fast link, server and drafter are.</summary>
 public sealed class RemoteGenerator
 {
     private readonly ClientModel _model;
     private readonly RemoteOptions _options;
+    private readonly KnownLink _link = new();
 
     /// <summary>Creates a generator; nothing is sent yet.</summary>
     /// <param name="model">What the client holds; stays the caller's to dispose.</param>
@@ -27,7 +29,7 @@ public sealed class RemoteGenerator
     public RemoteStream GenerateAsync(GenerationRequest request, RemoteMethod method = RemoteMethod.Speculative, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        return new RemoteStream(_model, _options, request, method, _model.Check(request, method), cancellation);
+        return new RemoteStream(_model, _options, _link, request, method, _model.Check(request, method), cancellation);
     }
 
     /// <summary>Generates to the end.</summary>

@@ -29,6 +29,9 @@ public sealed record RemoteStatistics
     /// <summary>Bytes received after the first token, counted likewise.</summary>
     public long BytesDown { get; init; }
 
+    /// <summary>Tokens whose state is among these received bytes. The last answer's is not needed and not sent.</summary>
+    public int StateTokens { get; init; }
+
     /// <summary>Bytes sent and received up to the first token.</summary>
     public long PromptBytes { get; init; }
 

@@ -11,14 +11,15 @@ public sealed class RemoteStream : IAsyncEnumerable<RemoteChunk>
 {
     private readonly ClientModel _model;
     private readonly RemoteOptions _options;
+    private readonly KnownLink _link;
     private readonly GenerationRequest _request;
     private readonly RemoteMethod _method;
     private readonly int[] _prompt;
     private readonly CancellationToken _cancellation;
     private int _started;
 
-    internal RemoteStream(ClientModel model, RemoteOptions options, GenerationRequest request, RemoteMethod method, int[] prompt, CancellationToken cancellation) =>
-        (_model, _options, _request, _method, _prompt, _cancellation) = (model, options, request, method, prompt, cancellation);
+    internal RemoteStream(ClientModel model, RemoteOptions options, KnownLink link, GenerationRequest request, RemoteMethod method, int[] prompt, CancellationToken cancellation) =>
+        (_model, _options, _link, _request, _method, _prompt, _cancellation) = (model, options, link, request, method, prompt, cancellation);
 
     /// <summary>The finished generation; null until the enumeration has ended.</summary>
     public RemoteResult? Result { get; private set; }
@@ -60,9 +61,12 @@ public sealed class RemoteStream : IAsyncEnumerable<RemoteChunk>
 
     private async Task<RemoteResult> ProduceAsync(ChannelWriter<RemoteChunk> writer, CancellationToken cancellation)
     {
+        // Calls of other methods say nothing about trees.
+        bool drafts = _method == RemoteMethod.Speculative;
+        CallPlanner planner = drafts ? _link.Take() : new CallPlanner();
         try
         {
-            RemoteGeneration generation = new(_model, _options, _request, _method, _prompt, chunk => writer.TryWrite(chunk));
+            RemoteGeneration generation = new(_model, _options, planner, _request, _method, _prompt, chunk => writer.TryWrite(chunk));
             await using (generation.ConfigureAwait(false))
             {
                 return await generation.RunAsync(cancellation).ConfigureAwait(false);
@@ -70,6 +74,11 @@ public sealed class RemoteStream : IAsyncEnumerable<RemoteChunk>
         }
         finally
         {
+            if (drafts)
+            {
+                _link.PutBack(planner);
+            }
+
             writer.Complete();
         }
     }
