@@ -20,12 +20,13 @@ for (int i = 0; i < args.Length; i += 2)
 try
 {
     ResultTable table = new();
-    using (CudaBackend backend = (CudaBackend?)CudaDevices.Open(options["--device"]) ?? throw new InputException("--device: found 'cpu', expected cuda, cuda:N or emulated"))
+    using (CudaBackend backend = (CudaBackend?)CudaDevices.Open(options["--device"], PrefillProducts.Auto) ?? throw new InputException("--device: found 'cpu', expected cuda, cuda:N or emulated"))
     {
         RandomModel model = RandomModel.Create(options["--shape"]);
         table.Title = $"{options["--shape"]}, bf16, random weights, batch 1, {backend.Name}{(options["--device"] == "emulated" ? " (no clock: the device's figures mean nothing)" : "")}";
         double bandwidth = CopyMeasurement.Run(backend, model.IsTiny, table);
         KernelMeasurements.Run(backend, model, bandwidth, table);
+        PrefillMeasurements.Run(backend, model, table);
         CycleMeasurements.Run(backend, model, bandwidth, table);
     }
 

@@ -19,6 +19,30 @@ done
 mkdir -p "$work"
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 
+# The GPU, also where the package lies in a checkout that has built the emulated device.
+export LLSPEC_TEST_DEVICE=cuda
+unset LLSPEC_CUDA_LIBRARY
+
+# A toolkit that is installed and not in the path.
+for folder in "${CUDA_HOME:-}" /usr/local/cuda; do
+    command -v nvcc >/dev/null || [[ ! -x $folder/bin/nvcc ]] || export PATH=$PATH:$folder/bin
+done
+
+# cuBLAS where the loader does not look: the toolkit's, or what PyTorch brought.
+find_cublas() {
+    local folder file
+    for folder in "${CUDA_HOME:-/usr/local/cuda}"/lib64 "${CUDA_HOME:-/usr/local/cuda}"/targets/*/lib \
+        $(python3 -c 'import glob, site; print(*(f for s in site.getsitepackages() + [site.getusersitepackages()] for f in glob.glob(s + "/nvidia/*/lib")))' 2>/dev/null); do
+        for file in "$folder"/libcublas.so.1[1-9]; do
+            [[ -f $file ]] && printf '%s\n' "$file" && return
+        done
+    done
+}
+if [[ -z ${LLSPEC_CUBLAS_LIBRARY:-} ]] && ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so'; then
+    cublas=$(find_cublas)
+    [[ -z $cublas ]] || export LLSPEC_CUBLAS_LIBRARY=$cublas LD_LIBRARY_PATH=$(dirname "$cublas")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+fi
+
 step() {
     local name=$1
     shift
@@ -53,7 +77,8 @@ kernel_tests() {
 
 # A short list: the sanitizer slows kernels a hundredfold.
 sanitize() {
-    command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed"; return 1; }
+    [[ -n ${LLSPEC_CUDA_KERNELS:-} ]] || { echo "no device code: install nvcc"; return 1; }
+    command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed (it comes with the CUDA toolkit)"; return 1; }
     local tool kernel
     for tool in memcheck racecheck initcheck synccheck; do
         for kernel in rms_norm matmul attention tree accept; do
@@ -65,19 +90,19 @@ sanitize() {
 
 # The peer for attention, where Python has PyTorch.
 sdpa() {
-    command -v python3 >/dev/null && python3 -c 'import torch' 2>/dev/null || { echo "no PyTorch: its attention is not measured"; return 0; }
+    command -v python3 >/dev/null && python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || { echo "no PyTorch: its attention is not measured"; return 0; }
     python3 "$here/sdpa.py"
 }
 
 # What mma.sync and ldmatrix give for known inputs, for the emulated device's own test (native/cuda/tests/vectors).
 vectors() {
-    command -v nvcc >/dev/null || { echo "no nvcc: no vectors"; return 1; }
+    command -v nvcc >/dev/null || { echo "no nvcc: no vectors"; return 0; }
     nvcc -std=c++17 -arch=native -o "$work/fragments" "$here/native/cuda/tools/fragments.cu" && "$work/fragments" >"$work/fragments.txt" && wc -l "$work/fragments.txt"
 }
 
 command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit --format=csv | tee "$work/gpu.csv"
 step kernels kernels
-for image in "$work/kernels/llspec_kernels.fatbin" "$here/kernel-tests/llspec_kernels.ptx"; do
+for image in "$work/kernels/llspec_kernels.fatbin" "$here"/kernel-tests/llspec_kernels.{fatbin,ptx}; do
     [[ -s $image ]] && export LLSPEC_CUDA_KERNELS=$image && break
 done
 step interop-tests tests interop LowLevelSpec.Interop.Tests

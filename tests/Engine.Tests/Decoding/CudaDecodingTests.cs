@@ -87,6 +87,11 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
     public void The_tiny_pair_writes_the_tokens_of_the_cpu(string name, PrefillProducts prefill)
     {
         CudaFactory.Require();
+        if (prefill == PrefillProducts.Cublas)
+        {
+            CudaFactory.RequireCublas();
+        }
+
         TinyModels tiny = TinyModels.Instance;
         using LanguageModel model = LanguageModel.Open(tiny.Path_("target"), new EngineOptions { Device = CudaFactory.Device, Prefill = prefill });
         using Drafter drafter = tiny.Open(name, model);

@@ -65,7 +65,7 @@ public sealed class CudaPrefillTests
     [InlineData(130, 33, 64, false)]
     public void Products_match_f64(int rows, int outputs, int columns, bool accumulate)
     {
-        CudaFactory.Require();
+        CudaFactory.RequireCublas();
         using Bench bench = new(CudaDevices.Open(CudaFactory.Device, PrefillProducts.Cublas)!);
         (Weight weight, float[] w) = bench.Weight(TensorType.BF16, outputs, columns, 1);
         float[] x = Bench.Values(rows * columns, 2), old = Bench.Values(rows * outputs, 3);
@@ -97,7 +97,7 @@ public sealed class CudaPrefillTests
     [InlineData(TensorType.F32, false)]
     public void Other_weights_and_biases_stay_with_the_kernels(TensorType type, bool hasBias)
     {
-        CudaFactory.Require();
+        CudaFactory.RequireCublas();
         using Bench bench = new(CudaDevices.Open(CudaFactory.Device, PrefillProducts.Cublas)!);
         (Weight weight, _) = bench.Weight(type, 18, 64, 1);
         Weight? bias = hasBias ? bench.Vector(Bench.Values(18, 4)) : null;
@@ -118,7 +118,7 @@ public sealed class CudaPrefillTests
 
     private static LanguageModel Open(PrefillProducts prefill)
     {
-        CudaFactory.Require();
+        CudaFactory.RequireCublas();
         return LanguageModel.Open(TinyModels.Instance.Path_("target"), new EngineOptions { Device = CudaFactory.Device, Prefill = prefill });
     }
 }

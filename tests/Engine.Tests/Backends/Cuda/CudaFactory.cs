@@ -5,16 +5,18 @@ using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Backends.Cuda;
 
-/// <summary>The CUDA backend: on the emulated device where it is built, else on the machine's GPU.</summary>
+/// <summary>The CUDA backend: on the emulated device where it is built, else on the machine's GPU, which LLSPEC_TEST_DEVICE=cuda asks for in any case.</summary>
 public sealed class CudaFactory : IBackendFactory
 {
     /// <summary>The name for <see cref="EngineOptions.Device"/>.</summary>
-    public static string Device => CudaDriver.FindEmulated() is null ? "cuda" : "emulated";
+    public static string Device => IsGpu ? "cuda" : "emulated";
 
     /// <summary>Why no test can run on it, or null.</summary>
-    public static string? Missing => CudaDriver.FindEmulated() is null && !File.Exists("/dev/nvidiactl")
+    public static string? Missing => IsGpu && !File.Exists("/dev/nvidiactl")
         ? "no emulated device is built (./build.sh native) and this machine has no NVIDIA GPU"
         : null;
+
+    private static bool IsGpu => Environment.GetEnvironmentVariable("LLSPEC_TEST_DEVICE") == "cuda" || CudaDriver.FindEmulated() is null;
 
     /// <inheritdoc/>
     public string? SkipReason => Missing;
@@ -46,6 +48,17 @@ public sealed class CudaFactory : IBackendFactory
 
     /// <summary>Skips the test where neither device is there.</summary>
     public static void Require() => Assert.SkipWhen(Missing is not null, Missing ?? "");
+
+    /// <summary>Skips the test where there is no device or, on a GPU, no cuBLAS; the emulated device has its own.</summary>
+    public static void RequireCublas()
+    {
+        Require();
+        if (Device == "cuda")
+        {
+            using CudaBackend backend = (CudaBackend)CudaDevices.Open(Device, PrefillProducts.Auto)!;
+            Assert.SkipUnless(backend.HasCublas, "cuBLAS is not installed");
+        }
+    }
 }
 
 [Collection(nameof(CudaFactory))]
