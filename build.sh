@@ -33,8 +33,9 @@ usage: ./build.sh VERB [arguments]
   cuda-check     compiles the CUDA kernels (sm_90 at least), then runs their tests on the emulated device, sanitizers included
   test-kernel NAME [--backend cpu|emulated|cuda] [--seed S]
                  one operation's tests on one backend; NAME as in docs/cuda.md, e.g. attention
-  make-embedded DIR [install]
-                 trains the pair in models/ again, in DIR (hours; after `build`; needs the Debian package bible-kjv)
+  make-embedded DIR [baselines] [install]
+                 trains the pair in models/ again, in DIR (after `build`; needs the Debian package bible-kjv); `baselines`
+                 adds EAGLE-2 and independent drafters, which are not shipped
   doctor         shows what was found on this machine, and what to do about the rest
   help           this table
 

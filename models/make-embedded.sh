@@ -1,11 +1,22 @@
 #!/usr/bin/env bash
-# Makes the embedded pair, from the text of a Debian package to the table of its taus: models/make-embedded.sh FOLDER [install]
+# Makes the embedded pair, from the text of a Debian package to the table of its taus: models/make-embedded.sh FOLDER [baselines] [install]
 # FOLDER gets text, tokenizer, answers and trainings (about 100 MB). A killed run is started again with the same command and goes on;
-# with `install` the result replaces what lies in models/. Needs the Debian package bible-kjv; LLSPEC names another CLI than out/llspec.
+# with `install` the result replaces what lies in models/. With `baselines` EAGLE-2 and independent drafters of the same budget are trained, too: with the pair they would
+# take more than the 12 MB that the repository gives its models. Needs the Debian package bible-kjv; LLSPEC names another CLI than out/llspec.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-work=${1:?usage: models/make-embedded.sh FOLDER [install]}
+work=${1:?usage: models/make-embedded.sh FOLDER [baselines] [install]}
+baselines='' install=''
+for word in "${@:2}"; do
+    case $word in
+    baselines | install) declare "$word=yes" ;;
+    *)
+        echo "make-embedded.sh: found '$word', expected baselines or install" >&2
+        exit 2
+        ;;
+    esac
+done
 llspec=${LLSPEC:-$root/out/llspec}
 mkdir -p "$work"
 
@@ -52,10 +63,19 @@ prompts 3 80 1 >"$work/held-out.jsonl"
 "$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts-sampled.jsonl" --temperature 0.7 --top-p 0.95 --seed 1 --max-new 96 --rows 64 --out "$work/sampled.jsonl"
 "$llspec" distill --model "$work/kjv-4m" --prompts "$work/prompts-greedy.jsonl" --max-new 96 --rows 64 --out "$work/greedy.jsonl"
 "$llspec" train --model "$work/kjv-4m" --data "$work/sampled.jsonl" --data "$work/greedy.jsonl" --out "$work/kjv-4m-moa" --kv-heads 2 --mlp 256 --lsa-mlp 256 --tokens 1024 --lr 0.002 --steps 600
-"$llspec" eval --model "$work/kjv-4m" --drafters "moa=$work/kjv-4m-moa,lookup,none" --prompts "$work/held-out.jsonl" --trees 8,24,62 --max-new 96 --out "$work/eval"
+drafters=moa=$work/kjv-4m-moa,lookup,none names=(kjv-4m kjv-4m-moa)
+if [[ -n $baselines ]]; then
+    # As many trainable weights within 2 %.
+    "$llspec" train --model "$work/kjv-4m" --data "$work/sampled.jsonl" --data "$work/greedy.jsonl" --out "$work/kjv-4m-eagle" --kind eagle --kv-heads 2 --mlp 1180 --tokens 1024 --lr 0.002 --steps 600
+    "$llspec" train --model "$work/kjv-4m" --data "$work/sampled.jsonl" --data "$work/greedy.jsonl" --out "$work/kjv-4m-independent" --kind independent --layers 2 --hidden 192 --kv-heads 3 --mlp 314 --tokens 1024 --lr 0.002 --steps 600
+    drafters=eagle=$work/kjv-4m-eagle,independent=$work/kjv-4m-independent,$drafters
+    names+=(kjv-4m-eagle kjv-4m-independent)
+fi
 
-if [[ ${2:-} == install ]]; then
-    for name in kjv-4m kjv-4m-moa; do
+"$llspec" eval --model "$work/kjv-4m" --drafters "$drafters" --prompts "$work/held-out.jsonl" --trees 8,24,62 --max-new 96 --out "$work/eval${baselines:+-baselines}"
+
+if [[ -n $install ]]; then
+    for name in "${names[@]}"; do
         mkdir -p "$root/models/$name"
         for file in config.json model.safetensors tokenizer.json tokenizer_config.json; do
             [[ ! -f $work/$name/$file ]] || cp "$work/$name/$file" "$root/models/$name/$file"
