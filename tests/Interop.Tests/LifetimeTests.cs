@@ -14,7 +14,7 @@ public sealed class LifetimeTests
         NativeCudaDriver driver = Device.Emulated();
         long[] before = Device.Alive(driver);
         Random random = new(1);
-        for (int round = 0; round < 200; round++)
+        for (int round = 0; round < 100; round++)
         {
             List<IDisposable> all = Everything(driver);
             foreach (IDisposable one in all.OrderBy(_ => random.Next()))
@@ -86,13 +86,14 @@ public sealed class LifetimeTests
         DeviceMemory memory = new(context, 100, "a test"), other = new(second, 50, "a test");
         PinnedMemory pinned = new(context, 64, "a test");
         CudaEvent mark = new(context);
+        Cublas cublas = Cublas.TryOpen(stream)!;
         stream.BeginCapture();
         stream.Clear(memory.Address, 100);
         CudaGraph graph = stream.EndCapture();
         CudaGraphExec exec = graph.Instantiate();
         stream.Launch(exec);
         mark.Record(stream);
-        return [context, second, stream, module, memory, other, pinned, mark, graph, exec];
+        return [context, second, stream, module, memory, other, pinned, mark, cublas, graph, exec];
     }
 
     [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]

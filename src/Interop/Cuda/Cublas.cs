@@ -22,7 +22,16 @@ internal sealed unsafe partial class Cublas : CudaHandle
     private Cublas(CudaStream stream)
         : base(stream.Context, stream)
     {
-        _workspace = new DeviceMemory(stream.Context, WorkspaceBytes, "the working memory of cuBLAS");
+        try
+        {
+            _workspace = new DeviceMemory(stream.Context, WorkspaceBytes, "the working memory of cuBLAS");
+        }
+        catch
+        {
+            GiveUp();
+            throw;
+        }
+
         _ = Driver;
         int status = cublasCreate_v2(out nint made);
         if (status != CudaStatus.Success)
