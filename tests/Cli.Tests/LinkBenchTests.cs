@@ -79,6 +79,9 @@ public sealed class LinkBenchTests
     [InlineData(1, "found 'x'", "link-bench", "--profile", "lan,x")]
     [InlineData(1, "--cuts: found '0'", "link-bench", "--cuts", "0")]
     [InlineData(2, "one profile", "link-bench", "--cuts", "1", "--profile", "all", "--prompts", "1", "--max-new", "2")]
+    [InlineData(2, "--methods: found 'x'", "link-bench", "--profile", "lan", "--methods", "moa,x")]
+    [InlineData(2, "--tree: off drafts nothing", "link-bench", "--profile", "lan", "--tree", "off")]
+    [InlineData(1, "--encoding: found 'int4'", "link-bench", "--profile", "lan", "--encoding", "int4")]
     public void Mistakes_are_told(int code, string words, params string[] arguments)
     {
         CliRun run = CliRun.Of(arguments);
