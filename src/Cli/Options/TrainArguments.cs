@@ -18,7 +18,7 @@ internal sealed class TrainArguments
     private readonly Option<string?> _loss = new("--loss") { Description = "kl (the default): cross entropy + 0.1 feature loss; paper: 0.1 cross entropy + feature loss.", HelpName = "LOSS" };
     private readonly Option<string?> _schedule = new("--schedule") { Description = "cosine (the default): up to --lr, then down to 3 % of it; paper: up to --lr, then straight down to a twentieth; constant: up to --lr.", HelpName = "NAME" };
     private readonly Option<string?> _cache = new("--cache") { Description = "Folder that keeps the target's states in bf16 between epochs and trainings; its size is said before the first step.", HelpName = "DIR" };
-    private readonly Option<string?> _products = new("--products") { Description = "What operands of matrix products are rounded to: f32 (the default) or bf16, twice as fast where the native library finds AVX-512 BF16.", HelpName = "TYPE" };
+    private readonly Option<string?> _products = new("--products") { Description = "What operands of matrix products are rounded to: f32 (the default) or bf16, faster where the native library finds AVX-512 BF16.", HelpName = "TYPE" };
     private readonly Option<bool> _noLsa = new("--no-lsa") { Description = "Ablation: a MoA drafter whose cross-attention sees the mean over the target's layers." };
     private readonly Option<bool> _noCa = new("--no-ca") { Description = "Ablation: a MoA drafter whose cross-attention adds nothing, so it sees its own tokens alone." };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter; 0 by default.", low: 0, high: 64);

@@ -1,6 +1,4 @@
 using System.Numerics;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using LowLevelSpec.Training.Compute;
 
 namespace LowLevelSpec.Training.Layers;
@@ -15,9 +13,6 @@ internal readonly unsafe struct FullBlock<T> where T : unmanaged, IBinaryFloatin
     /// <summary>Most rows of a segment: scores of a group stay in a first-level cache.</summary>
     private const int MaxCount = 64;
 
-    [ThreadStatic]
-    private static T[]? t_memory;
-
     private readonly int _count, _headSize, _queries, _panel, _keys, _elements;
     private readonly T* _kT, _v, _vT, _k, _scores, _gradients, _q, _d, _rows;
 
@@ -30,23 +25,17 @@ internal readonly unsafe struct FullBlock<T> where T : unmanaged, IBinaryFloatin
         _keys = (count + _panel - 1) / _panel * _panel;
         _elements = (headSize + _panel - 1) / _panel * _panel;
         long columns = (long)headSize * _keys, rows = (long)count * _elements, scores = (long)(_queries + GemmKernels.MaxRows) * _keys, queries = (long)_queries * _elements;
-        long results = (long)(_keys + GemmKernels.MaxRows) * _elements, total = columns + rows + scores + results + (64 / sizeof(T)) + (backward ? columns + rows + scores + (2 * queries) : 0);
-        if (t_memory is null || t_memory.LongLength < total)
-        {
-            t_memory = GC.AllocateUninitializedArray<T>(checked((int)total), pinned: true);
-        }
-
-        nint address = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(t_memory));
-        T* next = (T*)((address + 63) & ~(nint)63);
-        _kT = Take(ref next, columns);
-        _v = Take(ref next, rows);
-        _scores = Take(ref next, scores);
-        _rows = Take(ref next, results);
-        _vT = backward ? Take(ref next, columns) : null;
-        _k = backward ? Take(ref next, rows) : null;
-        _gradients = backward ? Take(ref next, scores) : null;
-        _q = backward ? Take(ref next, queries) : null;
-        _d = backward ? Take(ref next, queries) : null;
+        long results = (long)(_keys + GemmKernels.MaxRows) * _elements, total = columns + rows + scores + results + (backward ? columns + rows + scores + (2 * queries) : 0);
+        T* next = ThreadMemory<T>.Rent(total);
+        _kT = ThreadMemory<T>.Take(ref next, columns);
+        _v = ThreadMemory<T>.Take(ref next, rows);
+        _scores = ThreadMemory<T>.Take(ref next, scores);
+        _rows = ThreadMemory<T>.Take(ref next, results);
+        _vT = backward ? ThreadMemory<T>.Take(ref next, columns) : null;
+        _k = backward ? ThreadMemory<T>.Take(ref next, rows) : null;
+        _gradients = backward ? ThreadMemory<T>.Take(ref next, scores) : null;
+        _q = backward ? ThreadMemory<T>.Take(ref next, queries) : null;
+        _d = backward ? ThreadMemory<T>.Take(ref next, queries) : null;
     }
 
     /// <summary>Whether segment <paramref name="segment"/> is one for this class.</summary>
@@ -132,13 +121,6 @@ internal readonly unsafe struct FullBlock<T> where T : unmanaged, IBinaryFloatin
         Store(_rows, _count, At(dv, first, kv), dv.Columns);
         OverQueries(_gradients, _q);
         Store(_rows, _count, At(dk, first, kv), dk.Columns);
-    }
-
-    private static T* Take(ref T* next, long count)
-    {
-        T* taken = next;
-        next += count;
-        return taken;
     }
 
     private T* At(Tensor<T> tensor, int row, int head) => tensor.Data + ((long)row * tensor.Columns) + ((long)head * _headSize);

@@ -1,6 +1,4 @@
 using System.Numerics;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using LowLevelSpec.Training.Compute;
 
@@ -16,9 +14,6 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
     /// <summary>Vectors that an inner loop holds at once.</summary>
     private const int Unroll = 4;
 
-    [ThreadStatic]
-    private static T[]? t_memory;
-
     private readonly int _count, _headSize, _keys, _padded;
     private readonly T* _kT, _vT, _k, _v, _dk, _dv, _scores, _gradients, _query, _sum;
 
@@ -30,24 +25,18 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
         _keys = (count + lanes - 1) / lanes * lanes;
         _padded = (headSize + lanes - 1) / lanes * lanes;
         long columns = (long)headSize * _keys, rows = (long)count * _padded;
-        long total = columns + rows + (2 * _keys) + (2 * _padded) + (64 / sizeof(T)) + (backward ? columns + (3 * rows) : 0);
-        if (t_memory is null || t_memory.LongLength < total)
-        {
-            t_memory = GC.AllocateUninitializedArray<T>(checked((int)total), pinned: true);
-        }
-
-        nint address = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(t_memory));
-        T* next = (T*)((address + 63) & ~(nint)63);
-        _kT = Take(ref next, columns);
-        _v = Take(ref next, rows);
-        _scores = Take(ref next, _keys);
-        _gradients = Take(ref next, _keys);
-        _query = Take(ref next, _padded);
-        _sum = Take(ref next, _padded);
-        _vT = backward ? Take(ref next, columns) : null;
-        _k = backward ? Take(ref next, rows) : null;
-        _dk = backward ? Take(ref next, rows) : null;
-        _dv = backward ? Take(ref next, rows) : null;
+        long total = columns + rows + (2 * _keys) + (2 * _padded) + (backward ? columns + (3 * rows) : 0);
+        T* next = ThreadMemory<T>.Rent(total);
+        _kT = ThreadMemory<T>.Take(ref next, columns);
+        _v = ThreadMemory<T>.Take(ref next, rows);
+        _scores = ThreadMemory<T>.Take(ref next, _keys);
+        _gradients = ThreadMemory<T>.Take(ref next, _keys);
+        _query = ThreadMemory<T>.Take(ref next, _padded);
+        _sum = ThreadMemory<T>.Take(ref next, _padded);
+        _vT = backward ? ThreadMemory<T>.Take(ref next, columns) : null;
+        _k = backward ? ThreadMemory<T>.Take(ref next, rows) : null;
+        _dk = backward ? ThreadMemory<T>.Take(ref next, rows) : null;
+        _dv = backward ? ThreadMemory<T>.Take(ref next, rows) : null;
     }
 
     /// <summary>This thread's block for <paramref name="count"/> keys.</summary>
@@ -128,13 +117,6 @@ internal readonly unsafe struct HeadBlock<T> where T : unmanaged, IBinaryFloatin
             new ReadOnlySpan<T>(_dk + ((long)j * _padded), _headSize).CopyTo(dk.Row(first + j)[(head * _headSize)..]);
             new ReadOnlySpan<T>(_dv + ((long)j * _padded), _headSize).CopyTo(dv.Row(first + j)[(head * _headSize)..]);
         }
-    }
-
-    private static T* Take(ref T* next, long count)
-    {
-        T* taken = next;
-        next += count;
-        return taken;
     }
 
     private void Transpose(T* from, int stride, T* to)
