@@ -86,7 +86,7 @@ compile() {
 # Leaves the CLI in out/cli and a launcher at out/llspec, which finds the runtime also where only ~/.dotnet has it.
 publish() {
     run_dotnet publish src/Cli -c Release -o "$out/cli" "$@" || return
-    [[ ! -d $out/native ]] || find "$out/native" -name '*llspec_cpu.*' -exec cp {} "$out/cli/" \;
+    lay_native
     cat >"$out/llspec" <<'LAUNCHER'
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
@@ -96,6 +96,11 @@ fi
 exec "$here/cli/llspec" "$@"
 LAUNCHER
     chmod +x "$out/llspec"
+}
+
+# The CPU kernels beside the CLI, whichever of the two was built first.
+lay_native() {
+    [[ ! -d $out/native || ! -d $out/cli ]] || find "$out/native" -name '*llspec_cpu.*' -exec cp {} "$out/cli/" \;
 }
 
 build() {
@@ -219,6 +224,7 @@ build_native() {
         cat "$log" >&2
         die "the native build failed"
     }
+    lay_native
 }
 
 native() {

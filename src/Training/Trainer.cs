@@ -55,12 +55,17 @@ public sealed class Trainer : IDisposable
         _options = options;
         _drafter = Create(options.Drafter);
         Initialisation.Normal(_drafter.Parameters, options.Seed);
+        if (options.StartFromTarget)
+        {
+            _drafter.StartFromTarget();
+        }
+
         if (options.StartFrom is not null)
         {
             DrafterFolder.Read(options.StartFrom, _drafter);
         }
 
-        _optimiser = new AdamW<float>(_drafter.Parameters, options.AdamW);
+        _optimiser = options.Optimiser == OptimiserKind.Muon ? new Muon<float>(_drafter.Parameters, options.AdamW) : new AdamW<float>(_drafter.Parameters, options.AdamW);
         _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
         foreach (Parameter<float> zero in _drafter.HeldAtZero)
         {
@@ -73,7 +78,7 @@ public sealed class Trainer : IDisposable
         _heldOut = new HeldOutLogFile(Path.Combine(folder, HeldOutLogName), _optimiser.Steps);
         if (options.CacheFolder is not null)
         {
-            _cache = StateCache.Open(options.CacheFolder, _target, sequences, _drafter.TargetLayers, options.Products);
+            _cache = StateCache.Open(options.CacheFolder, _target, sequences, [_drafter.TargetLayers, .. options.CacheLayers], options.Products);
         }
 
         void WriteDrafter() => DrafterFolder.Write(folder, _drafter, options.DrafterType, _ranked.AsSpan(0, Math.Min(options.DraftVocabulary, _ranked.Length)));

@@ -32,6 +32,16 @@ public sealed record EaglePlan(int KvHeads, int Width) : DrafterPlan;
 /// <param name="Config">Sizes; the vocabulary is the target's.</param>
 public sealed record IndependentPlan(LlamaConfig Config) : DrafterPlan;
 
+/// <summary>What moves the matrices of a drafter.</summary>
+public enum OptimiserKind
+{
+    /// <summary>AdamW, as in the paper.</summary>
+    AdamW,
+
+    /// <summary>Muon: steps along orthogonalised momentum.</summary>
+    Muon,
+}
+
 /// <summary>How a drafter is trained. Everything but <see cref="CheckpointEvery"/>, <see cref="DrafterType"/>, <see cref="DraftVocabulary"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
 public sealed record TrainerOptions
 {
@@ -46,6 +56,12 @@ public sealed record TrainerOptions
 
     /// <summary>Steps in all.</summary>
     public required int Steps { get; init; }
+
+    /// <summary>What moves the matrices; norms and biases are always AdamW's.</summary>
+    public OptimiserKind Optimiser { get; init; }
+
+    /// <summary>Whether layers that have the target's shape start from the target's own: SA from its first, CA and EAGLE's from its last; an MLP takes as many of the first neurons as it has.</summary>
+    public bool StartFromTarget { get; init; }
 
     /// <summary>AdamW's constants.</summary>
     public AdamWOptions AdamW { get; init; } = new();
@@ -86,6 +102,9 @@ public sealed record TrainerOptions
     /// <summary>Folder that keeps the target's states in bf16 between epochs and trainings; null to compute them at every step.</summary>
     public string? CacheFolder { get; init; }
 
+    /// <summary>N of target layer inference that the cache serves besides this training's own, so that several trainings share one.</summary>
+    public IReadOnlyList<int> CacheLayers { get; init; } = [];
+
     /// <summary>What the operands of matrix products are rounded to; held-out measurements are not.</summary>
     public Products Products { get; init; }
 
@@ -97,7 +116,7 @@ public sealed record TrainerOptions
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
     internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, DraftVocabulary = 0, CacheFolder = CacheFolder is null ? null : "bf16", StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {sequences} sequences of {tokens} tokens";
+        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, DraftVocabulary = 0, CacheLayers = [], CacheFolder = CacheFolder is null ? null : "bf16", StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {sequences} sequences of {tokens} tokens";
 }
 
 /// <summary>One step, as its line in the log says it: what does not depend on the machine's speed.</summary>

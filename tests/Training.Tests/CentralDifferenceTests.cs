@@ -33,6 +33,13 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
         Check(target, SmallCase.Moa(target, 0, lsa: false), Varied, LossWeights.Kl(0));
     }
 
+    [Fact]
+    public void Moa_whose_layer_self_attention_is_drawn_to_the_final_states()
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        Check(target, SmallCase.Moa(target, 1), Varied, LossWeights.Kl(1) with { Alignment = 0.7 });
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -41,6 +41,26 @@ public sealed class StateCacheTests : IDisposable
         }
     }
 
+    /// <summary>One cache for several N: each sees what its own would hold.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_shared_cache_serves_every_n_that_it_was_made_for(int targetLayers)
+    {
+        IReadOnlyList<StepLog> own = Train("own", targetLayers, 12);
+        Directory.Delete(Cache, recursive: true);
+        foreach (int first in (int[])[0, 2, 1])
+        {
+            _ = Train($"other{first}", first, 3, served: [2, 1]);
+        }
+
+        Assert.Equal(own, Train("shared", targetLayers, 12, served: [1, 2]));
+        Assert.Contains("delete", Assert.Throws<InputException>(() => Train("third", 0, 1, served: [1])).Message);
+        Directory.Delete(Cache, recursive: true);
+        Assert.Contains("layers", Assert.Throws<InputException>(() => Train("fourth", 0, 1, served: [99])).Message);
+    }
+
     [Fact]
     public void Rounded_states_train_nearly_like_exact_ones()
     {
@@ -66,15 +86,16 @@ public sealed class StateCacheTests : IDisposable
         Assert.Throws<InputException>(() => new Trainer(TargetFolder, Texts(29), Path.Combine(_folder, "third"), Options(0, 1, cached: true)));
     }
 
-    private IReadOnlyList<StepLog> Train(string name, int targetLayers, int steps, bool cached = true)
+    private IReadOnlyList<StepLog> Train(string name, int targetLayers, int steps, bool cached = true, int[]? served = null)
     {
         List<StepLog> log = [];
-        using Trainer trainer = Open(name, targetLayers, steps, cached);
+        using Trainer trainer = Open(name, targetLayers, steps, cached, served);
         trainer.Run(log.Add);
         return log;
     }
 
-    private Trainer Open(string name, int targetLayers, int steps, bool cached) => new(TargetFolder, Texts(30), Path.Combine(_folder, name), Options(targetLayers, steps, cached));
+    private Trainer Open(string name, int targetLayers, int steps, bool cached, int[]? served = null) =>
+        new(TargetFolder, Texts(30), Path.Combine(_folder, name), Options(targetLayers, steps, cached) with { CacheLayers = served ?? [] });
 
     private TrainerOptions Options(int targetLayers, int steps, bool cached) => new()
     {

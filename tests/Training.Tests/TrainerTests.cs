@@ -3,6 +3,7 @@ using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Drafters;
 using LowLevelSpec.Training.Losses;
 using LowLevelSpec.Training.Optimisation;
+using LowLevelSpec.Training.Targets;
 using Xunit;
 
 namespace LowLevelSpec.Training.Tests;
@@ -173,6 +174,59 @@ public sealed class TrainerTests : IDisposable
 
         // Operands are off by 2^-8 at most, and a loss passes through some ten products in a row.
         Assert.All(single.Zip(whole), static pair => Assert.InRange(pair.Second.Loss / pair.First.Loss, 1 - (10.0 / 256), 1 + (10.0 / 256)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Plans))]
+    public void Muon_learns_and_resumes_to_the_same_bits(DrafterPlan plan)
+    {
+        TrainerOptions options = Options(plan) with { Optimiser = OptimiserKind.Muon, Steps = 6 };
+        List<StepLog> adam = [], whole = [], parts = [];
+        using (Trainer trainer = Open(Path.Combine(_folder, "adam"), options with { Optimiser = OptimiserKind.AdamW }))
+        {
+            trainer.Run(adam.Add);
+        }
+
+        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
+        {
+            trainer.Run(whole.Add);
+        }
+
+        foreach (int steps in (int[])[2, 6])
+        {
+            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
+            trainer.Run(parts.Add);
+        }
+
+        Assert.Equal(whole, parts);
+        Assert.Equal(adam[0], whole[0]);
+        Assert.NotEqual(adam[^1], whole[^1]);
+        Assert.Throws<ModelFileException>(() => Open(Path.Combine(_folder, "whole"), options with { Optimiser = OptimiserKind.AdamW }));
+    }
+
+    /// <summary>Layers of the target's shape start as the target's; others, and what the target has no counterpart of, at random.</summary>
+    [Fact]
+    public void A_drafter_starts_from_the_targets_layers()
+    {
+        FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
+        MoaModel<double> moa = MoaModel<double>.Create(target, new MoaSizes(1, 6, target.Config.KvHeads, 7, target.Config.KvHeads, 9), 0);
+        Initialisation.Normal(moa.Parameters, 1);
+        double[] lsa = Values(moa, "layer_self_attention.self_attn.q_proj.weight");
+        moa.StartFromTarget();
+        Assert.Equal(lsa, Values(moa, "layer_self_attention.self_attn.q_proj.weight"));
+        int last = target.Config.Layers - 1, e = target.Config.HiddenSize;
+        foreach ((string name, int layer) in ((string, int)[])[("self_attention", 0), ("cross_attention", last)])
+        {
+            foreach (string kind in (string[])["self_attn.q_proj.weight", "self_attn.o_proj.weight", "input_layernorm.weight", "post_attention_layernorm.weight"])
+            {
+                Assert.Equal(target.Parameters(layer).Single(p => p.Name.EndsWith(kind, StringComparison.Ordinal)).Value.Span.ToArray(), Values(moa, $"{name}.{kind}"));
+            }
+        }
+
+        double[] up = Values(moa, "self_attention.mlp.up_proj.weight");
+        Assert.Equal(target.Parameters(0).Single(static p => p.Name.EndsWith("mlp.up_proj.weight", StringComparison.Ordinal)).Value.Span[..(7 * e)].ToArray(), up);
+
+        static double[] Values(MoaModel<double> moa, string name) => moa.Parameters.Single(p => p.Name == name).Value.Span.ToArray();
     }
 
     [Fact]

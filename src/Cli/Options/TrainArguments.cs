@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using LowLevelSpec.Models;
 using LowLevelSpec.Training;
 using LowLevelSpec.Training.Drafters;
@@ -19,6 +20,9 @@ internal sealed class TrainArguments
     private readonly Option<string?> _schedule = new("--schedule") { Description = "cosine (the default): up to --lr, then down to 3 % of it; paper: up to --lr, then straight down to a twentieth; constant: up to --lr.", HelpName = "NAME" };
     private readonly Option<string?> _cache = new("--cache") { Description = "Folder that keeps the target's states in bf16 between epochs and trainings; its size is said before the first step.", HelpName = "DIR" };
     private readonly Option<string?> _products = new("--products") { Description = "What operands of matrix products are rounded to: f32 (the default) or bf16, faster where the native library finds AVX-512 BF16.", HelpName = "TYPE" };
+    private readonly Option<string?> _cacheLayers = new("--cache-tli") { Description = "With --cache: further --tli that the cache serves, as in 1,3, so that their trainings share it; each costs a hidden state per token.", HelpName = "N,..." };
+    private readonly Option<string?> _optimiser = new("--optimiser") { Description = "adamw (the default) or muon, whose steps follow orthogonalised momentum.", HelpName = "NAME" };
+    private readonly Option<bool> _startFromTarget = new("--init-target") { Description = "Starts SA from the target's first layer, CA and EAGLE's layer from its last." };
     private readonly Option<bool> _noLsa = new("--no-lsa") { Description = "Ablation: a MoA drafter whose cross-attention sees the mean over the target's layers." };
     private readonly Option<bool> _noCa = new("--no-ca") { Description = "Ablation: a MoA drafter whose cross-attention adds nothing, so it sees its own tokens alone." };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter; 0 by default.", low: 0, high: 64);
@@ -27,6 +31,7 @@ internal sealed class TrainArguments
     private readonly NumberOption<int> _accumulate = new("--accumulate", "Micro-batches whose gradients one step averages; 1 by default.", low: 1, high: 4096);
     private readonly NumberOption<float> _rate = new("--lr", $"Largest learning rate; {DefaultPeak} by default.", low: 0);
     private readonly NumberOption<int> _warmUp = new("--warm-up", $"Steps over which the rate rises; {DefaultWarmUp} by default.", low: 0);
+    private readonly NumberOption<float> _align = new("--align", "Weight of a loss that draws LSA's output toward the target's final hidden state; 0 by default.", low: 0);
     private readonly NumberOption<float> _clip = new("--clip", "Limit of the gradient's norm; 1 by default.", low: 0);
     private readonly NumberOption<float> _decay = new("--weight-decay", "AdamW's weight decay; 0 by default.", low: 0);
     private readonly NumberOption<float> _share = new("--kl-share", "Share of the response positions the cross entropy is taken over, drawn anew each step; 1 by default.", low: 0, high: 1);
@@ -46,8 +51,8 @@ internal sealed class TrainArguments
     /// <summary>The options, in the order of the help.</summary>
     public IEnumerable<Option> All =>
     [
-        _init, _kind, _tli, _steps, _tokens, _accumulate, _rate, _schedule, _warmUp, _clip, _decay, _loss, _share, _klTokens, _klDrawn, _staircase, _horizon, _noLsa, _noCa,
-        _kvHeads, _width, _lsaWidth, _layers, _hidden, _products, _cache, _draftVocabulary, _every, _seed,
+        _init, _startFromTarget, _kind, _tli, _steps, _tokens, _accumulate, _rate, _schedule, _warmUp, _optimiser, _clip, _decay, _loss, _align, _share, _klTokens, _klDrawn, _staircase, _horizon, _noLsa, _noCa,
+        _kvHeads, _width, _lsaWidth, _layers, _hidden, _products, _cache, _cacheLayers, _draftVocabulary, _every, _seed,
     ];
 
     /// <summary>Reads all of them.</summary>
@@ -65,17 +70,37 @@ internal sealed class TrainArguments
             throw new UsageException("--kl-drawn adds to --kl-tokens: give both, or neither.");
         }
 
-        return new TrainerOptions
+        string? cacheFolder = result.GetValue(_cache) is { } named ? Filled.In("--cache", named) : null;
+        if (result.GetValue(_cacheLayers) is not null && cacheFolder is null)
         {
-            Drafter = plan,
-            Loss = (result.GetValue(_loss) ?? "kl") switch
+            throw new UsageException("--cache-tli says what --cache serves: give both, or neither.");
+        }
+
+        LossWeights loss = (result.GetValue(_loss) ?? "kl") switch
             {
                 // An independent drafter's hidden states need not have the target's size: the distribution is all it learns.
                 _ when plan is IndependentPlan => new LossWeights(1, 0, 0),
                 "kl" => LossWeights.Kl(plan.TargetLayers),
                 "paper" => LossWeights.Paper(plan.TargetLayers),
                 string other => throw new InputException($"--loss: found '{other}', expected kl or paper"),
+        };
+        float align = _align.Read(result) ?? 0;
+        if (align > 0 && plan is not MoaPlan)
+        {
+            throw new UsageException("--align is for MoA drafters: leave it out with another --kind.");
+        }
+
+        return new TrainerOptions
+        {
+            Drafter = plan,
+            Loss = loss with { Alignment = align },
+            Optimiser = (result.GetValue(_optimiser) ?? "adamw") switch
+            {
+                "adamw" => OptimiserKind.AdamW,
+                "muon" => OptimiserKind.Muon,
+                string other => throw new InputException($"--optimiser: found '{other}', expected adamw or muon"),
             },
+            StartFromTarget = result.GetValue(_startFromTarget) && (plan is MoaPlan or EaglePlan ? true : throw new UsageException("--init-target is for MoA and EAGLE drafters: leave it out with --kind independent.")),
             Schedule = (result.GetValue(_schedule) ?? "cosine") switch
             {
                 "cosine" => new CosineSchedule(peak, warmUp, steps),
@@ -99,13 +124,20 @@ internal sealed class TrainArguments
                 "bf16" => Products.BFloat16,
                 string other => throw new InputException($"--products: found '{other}', expected f32 or bf16"),
             },
-            CacheFolder = result.GetValue(_cache) is { } cache ? Filled.In("--cache", cache) : null,
+            CacheFolder = cacheFolder,
+            CacheLayers = Layers(result.GetValue(_cacheLayers), target),
             DraftVocabulary = _draftVocabulary.Read(result) ?? 0,
             CheckpointEvery = _every.Read(result) ?? DefaultEvery,
             StartFrom = result.GetValue(_init) is { } init ? Filled.In("--init", init) : null,
             Seed = _seed.Read(result) ?? 1,
         };
     }
+
+    private static int[] Layers(string? list, LlamaConfig target) =>
+        [.. (list ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(part =>
+            int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int n) && n <= target.Layers
+                ? n
+                : throw new InputException($"--cache-tli: found '{part}', expected numbers from 0 to {target.Layers} (the target's layers), separated by commas"))];
 
     private DrafterPlan Plan(ParseResult result, LlamaConfig target)
     {

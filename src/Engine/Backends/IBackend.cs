@@ -41,6 +41,9 @@ public interface IBackend : IDisposable
     /// <summary>As <see cref="LoadWeight"/>, for a weight that <see cref="MatMul"/> will read: a backend may bring it into the order of its kernels now.</summary>
     Weight LoadMatrix(TensorView view) => LoadWeight(view);
 
+    /// <summary>As <see cref="LoadMatrix"/>, for a drafter's weight: what it drafts changes no text, so a backend may keep it in fewer bits than the file does.</summary>
+    Weight LoadDraftMatrix(TensorView view) => LoadMatrix(view);
+
     /// <summary>
     /// Runs <paramref name="load"/> and returns what frees the weights that it has loaded on this thread; null where nothing needs freeing, because weights
     /// lie in the file's own mapping.

@@ -98,7 +98,7 @@ internal sealed class Generation : IDisposable
             target.Rope.Covering(capacity + 1);
             _sequence = new SequenceState(tokens, _cache) { Count = plan.Prompt.Length };
             int treeRows = _drafts ? tree.TotalTokens + 1 : 1;
-            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, treeRows), _logitsOnDemand ? 1 : treeRows);
+            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, treeRows), _logitsOnDemand ? Math.Min(DraftTree.MostLogitRows, treeRows) : treeRows);
             _batch = new PassBatch(_pass.MaxRows, treeRows * Math.Min(tree.Depth, DraftTree.MaxNodes));
             DraftContext context = new()
             {
@@ -221,7 +221,7 @@ internal sealed class Generation : IDisposable
         _batch.Clear();
         TreeRows.Add(_batch, _cache, Tree, verified);
         _pass.Forward(_batch);
-        Matrix logits = _logitsOnDemand ? default : _pass.Logits(0, Tree.Count);
+        Matrix logits = _pass.Logits(0, _logitsOnDemand ? Math.Min(Tree.LogitRows, Tree.Count) : Tree.Count);
         long verifiedAt = Stopwatch.GetTimestamp();
         int accepted = Accept(logits, out long logitTicks);
         _draftedNodes += Tree.Count - 1;
@@ -340,7 +340,7 @@ internal sealed class Generation : IDisposable
     private bool DrafterSees(int end) => _drafts && !_drafterFailed && end <= _plan.Drafter.MaxPosition;
 
     /// <summary>Walks from the root while the target's token is a child; commits each token. Returns how many were drafted ones.</summary>
-    /// <param name="logits">Of all nodes; unused where they are computed on demand.</param>
+    /// <param name="logits">Of the first nodes, or of all; the others' are computed on demand, into the same memory: a path never leads back to the first.</param>
     /// <param name="logitTicks">Time that the walk spends on logits computed on demand.</param>
     private int Accept(Matrix logits, out long logitTicks)
     {
@@ -351,7 +351,7 @@ internal sealed class Generation : IDisposable
         while (true)
         {
             Matrix row;
-            if (_logitsOnDemand)
+            if (node.Value >= logits.Rows)
             {
                 long start = Stopwatch.GetTimestamp();
                 row = _pass.Logits(node.Value, 1);

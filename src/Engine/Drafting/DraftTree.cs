@@ -9,6 +9,12 @@ public sealed class DraftTree
     /// <summary>Most nodes, root included.</summary>
     public const int MaxNodes = 64;
 
+    /// <summary>Most rows of <see cref="LogitRows"/>.</summary>
+    internal const int MostLogitRows = 8;
+
+    /// <summary>Where nobody says more: the head is read once for the root and its best children, which a walk likely visits.</summary>
+    private const int UsualLogitRows = 4;
+
     private readonly int[] _tokens = new int[MaxNodes], _parents = new int[MaxNodes], _depths = new int[MaxNodes];
     private readonly float[] _logProbabilities = new float[MaxNodes];
     private readonly ulong[] _masks = new ulong[MaxNodes];
@@ -28,10 +34,14 @@ public sealed class DraftTree
     /// <summary>Cumulative log-probability the drafter gives the path, 0 for the root.</summary>
     public ReadOnlySpan<float> LogProbabilities => _logProbabilities.AsSpan(0, Count);
 
+    /// <summary>Nodes from the root on whose logits are computed at once, where the others' are computed when the walk visits them; at most <see cref="MostLogitRows"/>.</summary>
+    internal int LogitRows { get; set; } = UsualLogitRows;
+
     /// <summary>Starts over with a root.</summary>
     public void Reset(TokenId root)
     {
         Count = 1;
+        LogitRows = UsualLogitRows;
         _tokens[0] = root.Value;
         _parents[0] = -1;
         _depths[0] = 0;

@@ -117,10 +117,8 @@ public abstract class Drafter : IDisposable
                 Costs = CostCache.Read(folder, key);
                 if (Costs is null)
                 {
-                    TimeSpan used = Environment.CpuUsage.TotalTime;
-                    long start = System.Diagnostics.Stopwatch.GetTimestamp();
                     Costs = CostProbe.Measure(context.Backend, context.Target, this);
-                    if (CostProbe.WasQuiet(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, (Environment.CpuUsage.TotalTime - used).TotalSeconds))
+                    if (Costs.IsQuiet)
                     {
                         CostCache.Write(folder, key, Costs);
                     }

@@ -17,7 +17,7 @@ internal sealed class EagleDrafter : Drafter
         LayerConfig = tensors.LayerConfig;
         Rope = new RopeTable(LayerConfig.HeadSize, tensors.RopeTheta, target.RopeScaling);
         Layer = new DecoderLayer(backend, tensors.Layer, LayerConfig, tensors.RmsNormEpsilon, Rope);
-        Fc = backend.LoadMatrix(tensors.Fc);
+        Fc = backend.LoadDraftMatrix(tensors.Fc);
         FcBias = tensors.FcBias is null ? null : backend.LoadWeight(tensors.FcBias);
     }
 

@@ -36,7 +36,7 @@ internal sealed class MoaDrafter : Drafter
             LayerSelfAttention = new DecoderLayer(backend, tensors.LayerSelfAttention, tensors.LayerSelfAttentionConfig, epsilon, Table(tensors.LayerSelfAttentionConfig, null));
         }
 
-        Ekv2E = backend.LoadMatrix(tensors.Ekv2E);
+        Ekv2E = backend.LoadDraftMatrix(tensors.Ekv2E);
         Ekv2EBias = backend.LoadWeight(tensors.Ekv2EBias);
 
         RopeTable Table(DrafterLayerConfig layer, RopeScaling? scaling)

@@ -50,14 +50,20 @@ internal sealed class MoaMixer : IDisposable
     }
 
     /// <summary>Mixes the layers of verified tokens first..first+count-1 of <paramref name="targetCache"/> and stores CA's keys and values; the cross cache then ends after them.</summary>
-    public void Mix(KvCache targetCache, KvCache crossCache, ReadOnlySpan<int> tokens, int first, int count)
+    /// <param name="targetCache">The target's cache.</param>
+    /// <param name="crossCache">CA's.</param>
+    /// <param name="tokens">The text.</param>
+    /// <param name="first">First token to mix.</param>
+    /// <param name="count">Tokens to mix.</param>
+    /// <param name="skipped">Tokens at the start of the text that the cross cache has no rows for.</param>
+    public void Mix(KvCache targetCache, KvCache crossCache, ReadOnlySpan<int> tokens, int first, int count, int skipped = 0)
     {
         for (int done = 0; done < count; done += TokensAtOnce)
         {
-            MixSome(targetCache, crossCache, tokens, first + done, Math.Min(TokensAtOnce, count - done));
+            MixSome(targetCache, crossCache, tokens, first + done, Math.Min(TokensAtOnce, count - done), skipped);
         }
 
-        crossCache.Length = first + count;
+        crossCache.Length = first + count - skipped;
     }
 
     /// <summary><see cref="Mix"/> of the tokens that a recorded cycle has just verified, at most <paramref name="most"/> of them.</summary>
@@ -71,14 +77,14 @@ internal sealed class MoaMixer : IDisposable
 
     public void Dispose() => _activations.Dispose();
 
-    private void MixSome(KvCache targetCache, KvCache crossCache, ReadOnlySpan<int> tokens, int first, int count)
+    private void MixSome(KvCache targetCache, KvCache crossCache, ReadOnlySpan<int> tokens, int first, int count, int skipped)
     {
         _backend.GatherLayers(targetCache, new CacheRow(first), count, _states.Slice(0, count * targetCache.Layers));
         Matrix mixed = MixStates(targetCache.Layers, count);
         _batch.Clear();
         for (int i = 0; i < count; i++)
         {
-            _batch.AddCausal(crossCache, new TokenId(tokens[first + i]), new Position(first + i), new CacheRow(first + i));
+            _batch.AddCausal(crossCache, new TokenId(tokens[first + i]), new Position(first + i), new CacheRow(first + i - skipped));
         }
 
         _drafter.CrossAttention.StoreCrossKeys(_batch, mixed, _caScratch);

@@ -18,6 +18,7 @@ internal sealed class MoaSession : LevelDraftSession
     private readonly LayerScratch _saScratch, _caScratch;
     private readonly LayerScratch? _tliScratch;
     private readonly int[] _ancestors;
+    private int _skipped;
 
     public MoaSession(MoaDrafter drafter, DraftContext context) : base(context, drafter.Head)
     {
@@ -78,7 +79,16 @@ internal sealed class MoaSession : LevelDraftSession
     }
 
     /// <inheritdoc/>
-    public override int Behind => Verified - CrossCache.Length;
+    public override int Behind => Verified - _skipped - CrossCache.Length;
+
+    /// <inheritdoc/>
+    public override void SkipTo(int position)
+    {
+        if (position > _skipped + CrossCache.Length)
+        {
+            (_skipped, CrossCache.Length) = (position, 0);
+        }
+    }
 
     public override void Receive(int first, int count, ReadOnlySpan<float> state)
     {
@@ -125,11 +135,11 @@ internal sealed class MoaSession : LevelDraftSession
     /// <summary>Takes in the verified tokens before <paramref name="end"/> that are not in yet: they lie in the target's cache.</summary>
     private void MixUpTo(int end)
     {
-        int first = CrossCache.Length;
+        int first = _skipped + CrossCache.Length;
         if (first < end)
         {
             _mixer!.Trace = Trace;
-            _mixer.Mix(Sequence.Cache, CrossCache, Sequence.Tokens, first, end - first);
+            _mixer.Mix(Sequence.Cache, CrossCache, Sequence.Tokens, first, end - first, _skipped);
         }
     }
 
@@ -187,7 +197,7 @@ internal sealed class MoaSession : LevelDraftSession
         {
             Backend.CopyRows(x, [x.Rows - 1], last);
             _batch.Clear();
-            _batch.AddQuery(CrossCache, new TokenId(Sequence.Tokens[root]), new Position(root), Verified);
+            _batch.AddQuery(CrossCache, new TokenId(Sequence.Tokens[root]), new Position(root), Verified - _skipped);
         }
 
         TraceRows?.Invoke("ca", _batch);
@@ -258,7 +268,7 @@ internal sealed class MoaSession : LevelDraftSession
         _batch.Clear();
         for (int i = 0; i < Grower.Width; i++)
         {
-            _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), new Position(Root + level), Verified);
+            _batch.AddQuery(CrossCache, new TokenId(Grower.FrontierTokens[i]), new Position(Root + level), Verified - _skipped);
         }
     }
 

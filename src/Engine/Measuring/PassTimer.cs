@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Target;
 using LowLevelSpec.Models;
 
@@ -39,7 +40,7 @@ public sealed class PassTimer : IDisposable
         {
             _cache = target.CreateCache(context + maxRows);
             target.Rope.Covering(context + maxRows);
-            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, maxRows), 1);
+            _pass = new TargetPass(backend, target, Math.Max(ChunkRows, maxRows), DraftTree.MostLogitRows);
         }
         catch (OutOfMemoryException e)
         {
@@ -75,11 +76,13 @@ public sealed class PassTimer : IDisposable
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
-    /// <summary>Seconds of the logits of one further row of the last pass: what each node costs that the verifying walk visits.</summary>
-    public double MeasureLogits()
+    /// <summary>Seconds of the logits of <paramref name="rows"/> rows of the last pass, at most <see cref="DraftTree.MostLogitRows"/>: what the verifying walk computes at once.</summary>
+    public double MeasureLogits(int rows)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, DraftTree.MostLogitRows);
         long start = Stopwatch.GetTimestamp();
-        _backend.ArgMax(_pass.Logits(0, 1), _argMax);
+        _backend.ArgMax(_pass.Logits(0, rows).Slice(0, 1), _argMax);
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 

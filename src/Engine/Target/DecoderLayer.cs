@@ -17,29 +17,36 @@ internal sealed class DecoderLayer
     private readonly float _epsilon, _scale;
     private readonly RopeTable _rope;
 
+    /// <summary>One of the target's layers.</summary>
     public DecoderLayer(IBackend backend, LayerTensors tensors, int heads, int kvHeads, int headSize, float epsilon, RopeTable rope)
+        : this(backend, tensors, heads, kvHeads, headSize, epsilon, rope, backend.LoadMatrix)
+    {
+    }
+
+    /// <summary>One of a drafter's layers.</summary>
+    public DecoderLayer(IBackend backend, LayerTensors tensors, DrafterLayerConfig config, float epsilon, RopeTable rope)
+        : this(backend, tensors, config.Heads, config.KvHeads, config.HeadSize, epsilon, rope, backend.LoadDraftMatrix)
+    {
+    }
+
+    private DecoderLayer(IBackend backend, LayerTensors tensors, int heads, int kvHeads, int headSize, float epsilon, RopeTable rope, Func<TensorView, Weight> load)
     {
         _backend = backend;
         _inputNorm = backend.LoadWeight(tensors.InputNorm);
-        _query = backend.LoadMatrix(tensors.Query);
-        _key = backend.LoadMatrix(tensors.Key);
-        _value = backend.LoadMatrix(tensors.Value);
-        _output = backend.LoadMatrix(tensors.Output);
+        _query = load(tensors.Query);
+        _key = load(tensors.Key);
+        _value = load(tensors.Value);
+        _output = load(tensors.Output);
         _postNorm = backend.LoadWeight(tensors.PostAttentionNorm);
-        _gate = backend.LoadMatrix(tensors.Gate);
-        _up = backend.LoadMatrix(tensors.Up);
-        _down = backend.LoadMatrix(tensors.Down);
+        _gate = load(tensors.Gate);
+        _up = load(tensors.Up);
+        _down = load(tensors.Down);
         _queryBias = tensors.QueryBias is null ? null : backend.LoadWeight(tensors.QueryBias);
         _keyBias = tensors.KeyBias is null ? null : backend.LoadWeight(tensors.KeyBias);
         _valueBias = tensors.ValueBias is null ? null : backend.LoadWeight(tensors.ValueBias);
         _outputBias = tensors.OutputBias is null ? null : backend.LoadWeight(tensors.OutputBias);
         (_heads, _kvHeads, _headSize, _epsilon, _rope) = (heads, kvHeads, headSize, epsilon, rope);
         _scale = 1f / MathF.Sqrt(headSize);
-    }
-
-    public DecoderLayer(IBackend backend, LayerTensors tensors, DrafterLayerConfig config, float epsilon, RopeTable rope)
-        : this(backend, tensors, config.Heads, config.KvHeads, config.HeadSize, epsilon, rope)
-    {
     }
 
     /// <summary>Activations for up to <paramref name="rows"/> rows of this layer.</summary>

@@ -12,7 +12,14 @@ namespace LowLevelSpec.Training.Drafters;
 /// <param name="Middle">Predicted input of the target's layer L-N [m, E]; null without target layer inference.</param>
 /// <param name="Horizon">How many positions each row lies behind its last verified one [m]; 1 for EAGLE, which always sees the state before.</param>
 /// <param name="Head">The LM head that reads <paramref name="Hidden"/> [V, E].</param>
-internal abstract record Prediction<T>(Tensor<T> Hidden, int[] Rows, Tensor<T>? Middle, int[] Horizon, Parameter<T> Head) where T : unmanaged, IBinaryFloatingPointIeee754<T>;
+internal abstract record Prediction<T>(Tensor<T> Hidden, int[] Rows, Tensor<T>? Middle, int[] Horizon, Parameter<T> Head) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+{
+    /// <summary>What the drafter attends to of each of the batch's n rows [n, E]; null where there is no such state.</summary>
+    public virtual Tensor<T>? Attended => null;
+
+    /// <summary>Gradient of the loss's own term of <see cref="Attended"/> [n, E], or null: set with the loss, for the backward pass.</summary>
+    public Tensor<T>? AttendedGradient { get; set; }
+}
 
 /// <summary>A trainable drafter around a frozen target.</summary>
 internal abstract class DrafterModel<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
@@ -35,6 +42,11 @@ internal abstract class DrafterModel<T> where T : unmanaged, IBinaryFloatingPoin
     /// <param name="dHidden">[m, E]</param>
     /// <param name="dMiddle">[m, E], where the prediction has one.</param>
     public abstract void Backward(Arena<T> arena, Prediction<T> prediction, Tensor<T> dHidden, Tensor<T>? dMiddle);
+
+    /// <summary>Starts layers of the target's shape from the target's own.</summary>
+    public virtual void StartFromTarget()
+    {
+    }
 
     /// <summary>The checkpoint's config.json.</summary>
     public abstract JsonObject Config();

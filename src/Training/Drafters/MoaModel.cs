@@ -4,6 +4,7 @@ using LowLevelSpec.Models;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Layers;
+using LowLevelSpec.Training.Optimisation;
 using LowLevelSpec.Training.Targets;
 
 namespace LowLevelSpec.Training.Drafters;
@@ -91,6 +92,13 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
             Build(shape, LayerParameters<T>.Create(name, shape, biases), config.RmsNormEpsilon, config.RopeTheta, scaling);
     }
 
+    /// <inheritdoc/>
+    public override void StartFromTarget()
+    {
+        Initialisation.Copy(_target.Parameters(0), _sa.Parameters);
+        Initialisation.Copy(_target.Parameters(_target.Config.Layers - 1), _ca.Parameters);
+    }
+
     /// <summary>The keys of the authors' published config.</summary>
     public override JsonObject Config()
     {
@@ -164,7 +172,7 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
     }
 
     /// <inheritdoc/>
-    public override void Backward(Arena<T> arena, Prediction<T> prediction, Tensor<T> dHidden, Tensor<T>? dMiddle)
+    public override unsafe void Backward(Arena<T> arena, Prediction<T> prediction, Tensor<T> dHidden, Tensor<T>? dMiddle)
     {
         MoaPrediction<T> state = (MoaPrediction<T>)prediction;
         Tensor<T> d = dHidden;
@@ -176,6 +184,11 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
 
         (Tensor<T>? dSa, Tensor<T>? dMixed) = _ca.Backward(arena, state.Ca, d);
         _ = _sa.Backward(arena, state.Sa, dSa!, needInput: false);
+        if (state.AttendedGradient is { } attended)
+        {
+            Simd.AddScaled(attended.Data, T.One, dMixed!.Data, dMixed.Length);
+        }
+
         Tensor<T>? dMean = _lsa is null ? null : arena.Allocate(state.Mean.Rows, state.Mean.Columns);
         Linear.Backward(state.Mean, _ekv2E, _ekv2EBias, dMixed!, dMean);
         for (int i = 0; i < state.Lsa.Count; i++)
@@ -216,4 +229,8 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
 /// <param name="Last">The target's last layers, with N > 0.</param>
 internal sealed record MoaPrediction<T>(
     Tensor<T> Hidden, int[] Rows, Tensor<T>? Middle, int[] Horizon, Parameter<T> Head, IReadOnlyList<LayerState<T>> Lsa, Tensor<T> Mean, Tensor<T> Mixed, LayerState<T> Sa, LayerState<T> Ca, LastLayersState<T>? Last)
-    : Prediction<T>(Hidden, Rows, Middle, Horizon, Head) where T : unmanaged, IBinaryFloatingPointIeee754<T>;
+    : Prediction<T>(Hidden, Rows, Middle, Horizon, Head) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+{
+    /// <inheritdoc/>
+    public override Tensor<T> Attended => Mixed;
+}

@@ -40,9 +40,17 @@ internal static unsafe class DrafterLoss
         double share = 1 / (counted.Length + Denominator);
         Tensor<T>? dHidden = gradients ? arena.Zeros(m, e) : null;
         Tensor<T>? dMiddle = gradients && prediction.Middle is not null ? arena.Zeros(m, e) : null;
+        Tensor<T>? dAttended = gradients && weights.Alignment > 0 && prediction.Attended is { } attended ? arena.Zeros(attended.Rows, e) : null;
+        prediction.AttendedGradient = dAttended;
         ArenaMark mark = arena.Mark();
         double feature = weights.Feature == 0 ? 0 : share * SmoothL1(prediction.Hidden, states.Final, prediction.Rows, counted, dHidden, weights.Feature * share * scale);
         double previous = prediction.Middle is null ? 0 : share * SmoothL1(prediction.Middle, states.Middle!, prediction.Rows, counted, dMiddle, weights.PreviousFeature * share * scale);
+        double alignment = 0;
+        if (weights.Alignment > 0 && prediction.Attended is { } seen)
+        {
+            int[] all = [.. Enumerable.Range(0, seen.Rows)];
+            alignment = SmoothL1(seen, states.Final, all, all, dAttended, weights.Alignment * scale / all.Length) / all.Length;
+        }
 
         int horizons = prediction.Horizon.Length == 0 ? 1 : prediction.Horizon.Max() + 1;
         Totals totals = new(new int[horizons], new int[horizons]);
@@ -59,8 +67,8 @@ internal static unsafe class DrafterLoss
         arena.Release(mark);
 
         double kl = totals.CrossEntropy * klShare;
-        double total = (weights.ForwardKl * kl) + (weights.Feature * feature) + (weights.PreviousFeature * previous);
-        return (new LossTerms(total, kl, feature, previous, totals.Entropy / Math.Max(1, scored.Length), scored.Length, totals.Hits, totals.Counts), dHidden, dMiddle);
+        double total = (weights.ForwardKl * kl) + (weights.Feature * feature) + (weights.PreviousFeature * previous) + (weights.Alignment * alignment);
+        return (new LossTerms(total, kl, feature, previous, alignment, totals.Entropy / Math.Max(1, scored.Length), scored.Length, totals.Hits, totals.Counts), dHidden, dMiddle);
     }
 
     /// <summary>Sum over counted rows of the mean over E of SmoothL1 (beta 1); adds <paramref name="factor"/> times its gradient.</summary>

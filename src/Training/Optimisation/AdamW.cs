@@ -15,7 +15,7 @@ public sealed record AdamWOptions(double Beta1 = 0.9, double Beta2 = 0.95, doubl
 /// AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019), in the order of PyTorch's implementation: decay, moments,
 /// w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon).
 /// </summary>
-internal sealed unsafe class AdamW<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
+internal unsafe class AdamW<T> where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private const int Block = 1 << 16;
 
@@ -52,12 +52,19 @@ internal sealed unsafe class AdamW<T> where T : unmanaged, IBinaryFloatingPointI
             T.CreateTruncating(1 - _options.Beta2), T.CreateTruncating(learningRate / first), T.CreateTruncating(second), T.CreateTruncating(_options.Epsilon));
         for (int i = 0; i < Parameters.Count; i++)
         {
-            Parameter<T> parameter = Parameters[i];
-            Tensor<T> m = First[i], v = Second[i];
-            Work.Blocks(checked((int)parameter.Value.Length), Block, parameter.Value.Length * 8, (start, count) =>
-                Update(parameter.Value.Data + start, parameter.Gradient!.Data + start, m.Data + start, v.Data + start, count, factors));
+            if (!Advance(i, learningRate))
+            {
+                Update(Parameters[i], First[i], Second[i], factors);
+            }
         }
     }
+
+    /// <summary>A step of weight <paramref name="index"/> by another rule; false leaves it to AdamW.</summary>
+    protected virtual bool Advance(int index, double learningRate) => false;
+
+    private static void Update(Parameter<T> parameter, Tensor<T> m, Tensor<T> v, Factors factors) =>
+        Work.Blocks(checked((int)parameter.Value.Length), Block, parameter.Value.Length * 8, (start, count) =>
+            Update(parameter.Value.Data + start, parameter.Gradient!.Data + start, m.Data + start, v.Data + start, count, factors));
 
     private static void Update(T* w, T* g, T* m, T* v, int count, Factors f)
     {

@@ -30,6 +30,27 @@ internal static class Initialisation
         }
     }
 
+    /// <summary>Sets a layer to the first rows and columns of another's weights of the same name's end; what has no counterpart of at least its size stays.</summary>
+    public static void Copy<T>(IReadOnlyList<Parameter<T>> from, IEnumerable<Parameter<T>> to) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    {
+        foreach (Parameter<T> parameter in to)
+        {
+            Parameter<T>? source = from.FirstOrDefault(p => Kind(p.Name) == Kind(parameter.Name));
+            if (source is null || source.Value.Rows < parameter.Value.Rows || source.Value.Columns < parameter.Value.Columns)
+            {
+                continue;
+            }
+
+            for (int r = 0; r < parameter.Value.Rows; r++)
+            {
+                source.Value.Row(r)[..parameter.Value.Columns].CopyTo(parameter.Value.Row(r));
+            }
+        }
+
+        // "mlp.gate_proj.weight": what the last three parts of a name say, the last two of a norm's.
+        static string Kind(string name) => string.Join('.', name.Split('.')[(name.Contains("norm", StringComparison.Ordinal) ? ^2 : ^3)..]);
+    }
+
     /// <summary>values[i] ~ N(0, deviation^2) by Box and Muller.</summary>
     public static void Fill<T>(Span<T> values, ulong key, double deviation) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {

@@ -51,24 +51,37 @@ internal sealed class FrozenTarget<T> : IStateSource<T> where T : unmanaged, IBi
     /// <summary>LM head [V, E].</summary>
     public Parameter<T> Head { get; }
 
+    /// <summary>Weights of layer <paramref name="layer"/>.</summary>
+    public IReadOnlyList<Parameter<T>> Parameters(int layer) => [.. _layers[layer].Parameters];
+
     /// <summary>Runs the target over a batch, each sequence causally from position 0.</summary>
     /// <param name="arena">Where the states go; intermediate activations are given back.</param>
     /// <param name="batch">The texts.</param>
     /// <param name="lastLayers">N: keep the input of layer L-N.</param>
     public TargetStates<T> States(Arena<T> arena, TrainingBatch batch, int lastLayers)
     {
+        (Tensor<T> final, Tensor<T> layers, Tensor<T>[] inputs) = States(arena, batch, lastLayers > 0 ? [lastLayers] : []);
+        return new TargetStates<T>(final, layers, inputs.SingleOrDefault());
+    }
+
+    /// <summary>The same, keeping the inputs of layers L-N [n, E] for each N of <paramref name="lastLayers"/>.</summary>
+    public (Tensor<T> Final, Tensor<T> Layers, Tensor<T>[] Inputs) States(Arena<T> arena, TrainingBatch batch, IReadOnlyList<int> lastLayers)
+    {
         int n = batch.Rows, e = Config.HiddenSize, count = Config.Layers;
         Tensor<T> final = arena.Allocate(n, e), layers = arena.Allocate(n * count, Config.KvSize);
-        Tensor<T>? middle = lastLayers > 0 ? arena.Allocate(n, e) : null;
+        Tensor<T>[] inputs = [.. lastLayers.Select(_ => arena.Allocate(n, e))];
         ArenaMark mark = arena.Mark();
         AttentionPlan plan = AttentionPlan.Causal(batch.Lengths);
         Tensor<T> x = arena.Allocate(n, e), scale = arena.Allocate(n, 1);
         Layers.Embedding.Forward(Embedding, batch.Tokens, x);
         for (int l = 0; l < count; l++)
         {
-            if (middle is not null && l == count - lastLayers)
+            for (int i = 0; i < inputs.Length; i++)
             {
-                x.Span.CopyTo(middle.Span);
+                if (l == count - lastLayers[i])
+                {
+                    x.Span.CopyTo(inputs[i].Span);
+                }
             }
 
             ArenaMark layerMark = arena.Mark();
@@ -80,7 +93,7 @@ internal sealed class FrozenTarget<T> : IStateSource<T> where T : unmanaged, IBi
 
         RmsNorm.Forward(x, _finalNorm, _epsilon, final, scale);
         arena.Release(mark);
-        return new TargetStates<T>(final, layers, middle);
+        return (final, layers, inputs);
     }
 
     /// <summary>Runs the last <paramref name="count"/> layers and the final norm on x [n, E], keeping what <see cref="BackwardLast"/> needs.</summary>

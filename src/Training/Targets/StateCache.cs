@@ -8,7 +8,7 @@ namespace LowLevelSpec.Training.Targets;
 
 /// <summary>
 /// The target's states of the training texts, in bf16 on disk: <c>states.bin</c> holds, per token, the final hidden state [E], keys and values of all
-/// layers [L, Ekv] and with N > 0 the input of layer L-N [E]; <c>states.done</c> one byte per text, 1 where its states are there; <c>states.key</c> what they belong
+/// layers [L, Ekv] and, for each N > 0 of target layer inference it serves, the input of layer L-N [E]; <c>states.done</c> one byte per text, 1 where its states are there; <c>states.key</c> what they belong
 /// to. A text's states are computed when a batch first needs them, rounded, kept, and read from then on, so a step sees the same bits either way.
 /// The next batch is read ahead while the present one is trained on. For one training at a time.
 /// </summary>
@@ -17,7 +17,8 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     private readonly FrozenTarget<float> _target;
     private readonly Dictionary<TrainingSequence, int> _index = new(ReferenceEqualityComparer.Instance);
     private readonly long[] _firstToken;
-    private readonly int _tokenBytes, _lastLayers;
+    private readonly int _tokenBytes;
+    private readonly int[] _served;
     private readonly bool[] _present;
     private readonly string _done;
     private readonly FileStream _states;
@@ -26,10 +27,10 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     private Task _reading = Task.CompletedTask;
     private bool _changed;
 
-    private StateCache(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers, FileStream states, string done)
+    private StateCache(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int[] served, FileStream states, string done)
     {
-        (_target, _lastLayers, _states, _done) = (target, lastLayers, states, done);
-        _tokenBytes = sizeof(ushort) * ((target.Config.HiddenSize * (lastLayers > 0 ? 2 : 1)) + (target.Config.Layers * target.Config.KvSize));
+        (_target, _served, _states, _done) = (target, served, states, done);
+        _tokenBytes = sizeof(ushort) * ((target.Config.HiddenSize * (served.Length + 1)) + (target.Config.Layers * target.Config.KvSize));
         _firstToken = new long[sequences.Count + 1];
         for (int i = 0; i < sequences.Count; i++)
         {
@@ -44,10 +45,21 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     public string Size => $"{_firstToken[^1]:N0} tokens of {_tokenBytes:N0} bytes, {_firstToken[^1] * _tokenBytes / 1e9:0.0} GB when all are there, {_present.Count(static p => p)} of {_present.Length} texts there now";
 
     /// <summary>Opens the cache in <paramref name="folder"/>, or starts one.</summary>
+    /// <param name="folder">Where it is.</param>
+    /// <param name="target">Whose states.</param>
+    /// <param name="sequences">Of which texts.</param>
+    /// <param name="lastLayers">The N > 0 it serves; 0 is always served.</param>
+    /// <param name="products">What the target's products round to.</param>
     /// <exception cref="InputException">It belongs to another target or other texts, another training has it open, or the disk is too small for it.</exception>
-    public static StateCache Open(string folder, FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers, Products products = Products.Single)
+    public static StateCache Open(string folder, FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, IEnumerable<int> lastLayers, Products products = Products.Single)
     {
-        string path = Path.Combine(folder, "states.bin"), key = Path.Combine(folder, "states.key"), done = Path.Combine(folder, "states.done"), wanted = Key(target, sequences, lastLayers) + (products == Products.Single ? "" : ", products in bf16");
+        int[] served = [.. lastLayers.Where(static n => n > 0).Distinct().Order()];
+        if (served.Length > 0 && served[^1] > target.Config.Layers)
+        {
+            throw new InputException($"target layer inference: found {served[^1]}, expected 0 to {target.Config.Layers} (the target's layers)");
+        }
+
+        string path = Path.Combine(folder, "states.bin"), key = Path.Combine(folder, "states.key"), done = Path.Combine(folder, "states.done"), wanted = Key(target, sequences, served) + (products == Products.Single ? "" : ", products in bf16");
         FileStream? states = null;
         try
         {
@@ -58,7 +70,7 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
                 throw new InputException($"{key}: the cached states are of '{found}', expected '{wanted}'; name another folder or delete this one");
             }
 
-            StateCache cache = new(target, sequences, lastLayers, states, done);
+            StateCache cache = new(target, sequences, served, states, done);
             long missing = (cache._firstToken[^1] * cache._tokenBytes) - states.Length, free = new DriveInfo(Path.GetFullPath(folder)).AvailableFreeSpace;
             if (missing > free)
             {
@@ -102,26 +114,33 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     /// <inheritdoc/>
     public TargetStates<float> States(Arena<float> arena, TrainingBatch batch, int lastLayers)
     {
-        if (lastLayers != _lastLayers)
+        int wanted = Array.IndexOf(_served, lastLayers);
+        if (lastLayers > 0 && wanted < 0)
         {
-            throw new ArgumentException($"the cache is for {_lastLayers} last layers, asked for {lastLayers}", nameof(lastLayers));
+            throw new ArgumentException($"the cache is for {string.Join(", ", _served)} last layers, asked for {lastLayers}", nameof(lastLayers));
         }
 
         LlamaConfig config = _target.Config;
         if (!AllPresent(batch))
         {
-            TargetStates<float> computed = _target.States(arena, batch, lastLayers);
+            (Tensor<float> final, Tensor<float> layers, Tensor<float>[] inputs) = _target.States(arena, batch, _served);
             Grow(ref _buffer, batch.Rows);
-            Move(computed, batch.Rows, _buffer, narrow: true);
+            for (int i = 0; i < inputs.Length; i++)
+            {
+                Move(new(final, layers, inputs[i]), i, batch.Rows, _buffer, narrow: true);
+            }
+
+            TargetStates<float> computed = new(final, layers, wanted < 0 ? null : inputs[wanted]);
+            Move(computed, wanted, batch.Rows, _buffer, narrow: true);
             Write(batch, _buffer);
-            Move(computed, batch.Rows, _buffer, narrow: false);
+            Move(computed, wanted, batch.Rows, _buffer, narrow: false);
             return computed;
         }
 
         // The read ahead was begun one step ago, into the other buffer, for this very batch unless a training has just started.
         TargetStates<float> states = new(
             arena.Allocate(batch.Rows, config.HiddenSize), arena.Allocate(batch.Rows * config.Layers, config.KvSize), lastLayers > 0 ? arena.Allocate(batch.Rows, config.HiddenSize) : null);
-        Move(states, batch.Rows, Take(batch), narrow: false);
+        Move(states, wanted, batch.Rows, Take(batch), narrow: false);
         return states;
     }
 
@@ -148,7 +167,7 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     }
 
     /// <summary>Target (a hash of its states of a fixed text, which its arithmetic on this processor enters), texts and shape.</summary>
-    private static string Key(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int lastLayers)
+    private static string Key(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int[] served)
     {
         using IncrementalHash texts = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (TrainingSequence sequence in sequences)
@@ -158,9 +177,9 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         }
 
         int[] probe = [.. Enumerable.Range(0, 12).Select(i => i * 7 % target.Config.VocabularySize)];
-        TargetStates<float> states = target.States(new Arena<float>(), new TrainingBatch([new TrainingSequence(probe, new bool[probe.Length])]), lastLayers);
+        TargetStates<float> states = target.States(new Arena<float>(), new TrainingBatch([new TrainingSequence(probe, new bool[probe.Length])]), 0);
         byte[] hash = SHA256.HashData([.. MemoryMarshal.AsBytes(states.Final.Span), .. MemoryMarshal.AsBytes(states.Layers.Span)]);
-        return $"target {Convert.ToHexStringLower(hash.AsSpan(0, 8))}, texts {Convert.ToHexStringLower(texts.GetHashAndReset().AsSpan(0, 8))}, last layers {lastLayers}";
+        return $"target {Convert.ToHexStringLower(hash.AsSpan(0, 8))}, texts {Convert.ToHexStringLower(texts.GetHashAndReset().AsSpan(0, 8))}, last layers {(served.Length == 0 ? "0" : string.Join(" and ", served))}";
     }
 
     private bool AllPresent(TrainingBatch batch) => batch.Sequences.All(s => _present[_index[s]]);
@@ -225,8 +244,8 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         }
     }
 
-    /// <summary>Between a batch's states and its tokens' records, rounding on the way out.</summary>
-    private void Move(TargetStates<float> states, int rows, byte[] records, bool narrow)
+    /// <summary>Between a batch's states (their input of the <paramref name="served"/>-th N) and its tokens' records, rounding on the way out.</summary>
+    private void Move(TargetStates<float> states, int served, int rows, byte[] records, bool narrow)
     {
         int e = _target.Config.HiddenSize, layers = _target.Config.Layers * _target.Config.KvSize;
         Tensor<float> all = states.Layers.Reshape(rows, layers);
@@ -239,7 +258,7 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
                 Convert16(all.Row(i), record.Slice(e, layers), narrow);
                 if (states.Middle is not null)
                 {
-                    Convert16(states.Middle.Row(i), record[(e + layers)..], narrow);
+                    Convert16(states.Middle.Row(i), record.Slice(layers + ((served + 1) * e), e), narrow);
                 }
             }
         });

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
@@ -29,6 +30,16 @@ public sealed unsafe partial class CpuBackend
         }
 
         return w;
+    }
+
+    /// <inheritdoc/>
+    public Weight LoadDraftMatrix(TensorView view)
+    {
+        // A drafter of a hundredth of the target's size takes a third of a step's time where its products run in f32 and the target's in integers.
+        bool floats = view.Type is TensorType.F32 or TensorType.F16 or TensorType.BF16;
+        return _arithmetic == Arithmetic.Auto && floats && view.Shape.Count == 2 && view.InterleavedHeads == 0 && view.Columns % TensorType.Q8_0.BlockElements() == 0
+            ? Quantised(view)
+            : LoadMatrix(view);
     }
 
     /// <inheritdoc/>
@@ -84,6 +95,23 @@ public sealed unsafe partial class CpuBackend
             GC.KeepAlive(product.Output.Buffer);
             GC.KeepAlive(product.Bias);
         }
+    }
+
+    /// <summary>The weight as Q8_0, in memory of its own.</summary>
+    private CpuWeight Quantised(TensorView view)
+    {
+        int rowBytes = checked((int)TensorType.Q8_0.Bytes(view.Columns));
+        byte[] rows = GC.AllocateUninitializedArray<byte>(checked(view.Rows * rowBytes), pinned: true);
+        float[] row = new float[view.Columns];
+        for (int r = 0; r < view.Rows; r++)
+        {
+            Dequantizer.Row(view, r, row);
+            Quantizer.Quantize(TensorType.Q8_0, row, rows.AsSpan(r * rowBytes, rowBytes));
+        }
+
+        CpuWeight weight = Cpu(LoadMatrix(new TensorView(view.Name, TensorType.Q8_0, view.Shape, Marshal.UnsafeAddrOfPinnedArrayElement(rows, 0), view.FilePath)));
+        weight.Owner = rows;
+        return weight;
     }
 
     private bool UsesIntegers(CpuWeight weight) => _arithmetic == Arithmetic.Auto && weight.HasIntegers;

@@ -55,6 +55,9 @@ internal sealed unsafe class CpuWeight : Weight
     /// <summary>Whether integer kernels compute with it: its type has them and its scales are numbers, so that what is broken ends as it does in f32.</summary>
     public bool HasIntegers => _hasIntegers ??= PackedWeights.Supports(Type) && PackedWeights.HasFiniteScales(this);
 
+    /// <summary>What keeps <see cref="Data"/> where that is no file's mapping.</summary>
+    public object? Owner { get; set; }
+
     /// <summary>The weight in the order of the integer kernels, once they have used it. Belongs to whoever holds the team's gate.</summary>
     public PackedWeights? Packed { get; set; }
 

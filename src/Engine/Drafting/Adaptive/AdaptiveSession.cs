@@ -9,6 +9,12 @@ namespace LowLevelSpec.Engine.Drafting.Adaptive;
 /// </summary>
 internal sealed class AdaptiveSession : DraftSession
 {
+    /// <summary>
+    /// Most verified tokens that a network that can leave some out takes in when it is switched on: layer self-attention costs it a large part of what prefill
+    /// costs the target, which a long prompt and a short answer never earn back.
+    /// </summary>
+    private const int Window = 64;
+
     private readonly DraftContext _context;
     private readonly SequenceState _sequence;
     private readonly LevelDraftSession? _network;
@@ -19,7 +25,9 @@ internal sealed class AdaptiveSession : DraftSession
     private readonly TreePlanner _planner;
     private readonly SpeculationBudget _budget = new();
     private readonly DraftTree _last = new();
+    private readonly PlainClock _plain;
     private readonly bool _couldPay;
+    private readonly double _tableSeconds;
     private LookupMatch _match = LookupMatch.None;
     private int _matchedAt, _levels;
     private bool _drafted, _usedNetwork;
@@ -37,9 +45,11 @@ internal sealed class AdaptiveSession : DraftSession
         int breadth = network?.Grower.Breadth ?? 0;
         _candidates = new Candidates(breadth + (context.Tree.Depth * ((breadth * breadth) + 1)));
         _planner = new TreePlanner(costs, _table, _candidates);
-        (double ratio, bool on) = record.Begin(_table);
+        (double ratio, double plainScale, bool on) = record.Begin(_table);
+        _plain = new PlainClock(_planner.PlainSeconds * plainScale);
+        _tableSeconds = _planner.PlainSeconds;
         _couldPay = _network is not null && _planner.CouldPay();
-        _budget.Start(_planner.PlainSeconds, context.MaxTokens - context.Sequence.Count, ratio, on && _couldPay);
+        _budget.Start(_plain.Seconds, context.MaxTokens - context.Sequence.Count, ratio, on && _couldPay);
         Owned = network;
     }
 
@@ -51,9 +61,10 @@ internal sealed class AdaptiveSession : DraftSession
     {
         if (rows.IsPrefill)
         {
-            if (_network is { NeedsEveryRow: true } || _budget.IsOn)
+            // Others look at the prompt when they first draft, so that a text that is not worth it costs nothing.
+            if (_network is { NeedsEveryRow: true })
             {
-                _network?.Observe(rows);
+                _network.Observe(rows);
             }
 
             return;
@@ -63,7 +74,7 @@ internal sealed class AdaptiveSession : DraftSession
         long verified = Stopwatch.GetTimestamp();
         if (_drafted)
         {
-            _planner.Verified(_last.Count - 1, accepted, Stopwatch.GetElapsedTime(_ready, verified).TotalSeconds);
+            _planner.Verified(_last.Count - 1, Math.Min(_last.Count, _last.LogitRows), OnDemand(rows.HiddenRows), Stopwatch.GetElapsedTime(_ready, verified).TotalSeconds);
             Learn(rows.HiddenRows);
         }
 
@@ -72,13 +83,9 @@ internal sealed class AdaptiveSession : DraftSession
             _network.Observe(rows);
         }
 
-        if (_drafted && _usedNetwork)
+        if (_drafted)
         {
-            _budget.Drafted(_planner.PlainSeconds, accepted + 1, Stopwatch.GetElapsedTime(_started).TotalSeconds);
-        }
-        else if (_drafted)
-        {
-            _budget.Plain(_planner.PlainSeconds, accepted + 1);
+            Account(accepted + 1, Stopwatch.GetElapsedTime(_started).TotalSeconds);
         }
 
         _drafted = false;
@@ -96,14 +103,25 @@ internal sealed class AdaptiveSession : DraftSession
         tree.Reset(root);
         _candidates.Clear();
         _planner.DeepestUseful = room;
-        _planner.Worth = Math.Max(1 / _planner.PlainSeconds, _budget.IsOn ? _budget.Rate : 0);
+        _planner.Worth = Math.Max(1 / _plain.Seconds, _budget.IsOn ? _budget.Rate : 0);
         LookUp(tokens, room);
-        _usedNetwork = _couldPay && room > 0 && _budget.Next(_planner.ObserveSeconds(_network!.Behind)) && !LookupDoes();
+        bool measured = _plain.IsDue;
+        if (measured)
+        {
+            _candidates.Clear();
+        }
+
+        _usedNetwork = _couldPay && !measured && room > 0 && _budget.Next(_planner.ObserveSeconds(Math.Min(Window, _network!.Behind)), _context.MaxTokens - tokens.Length) && !LookupDoes();
         _levels = 0;
         if (_usedNetwork)
         {
             _candidates.Clear();
             _planner.Start();
+            if (_network!.Behind > Window)
+            {
+                _network.SkipTo(_sequence.Verified - Window);
+            }
+
             _network!.Draft(_planner);
             _levels = _planner.Levels;
             _candidates.AddDrafted(_network.Grower, _table);
@@ -119,9 +137,30 @@ internal sealed class AdaptiveSession : DraftSession
     /// <inheritdoc/>
     public override void Dispose()
     {
-        _record.End(_table, _budget.Ratio);
+        _record.End(_table, _budget.Ratio, _plain.Seconds / _tableSeconds);
         Owned?.Dispose();
         base.Dispose();
+    }
+
+    private void Account(int tokens, double seconds)
+    {
+        if (_last.Count == 1 && !_usedNetwork)
+        {
+            _plain.Plain(seconds);
+        }
+        else
+        {
+            _plain.Drafted();
+        }
+
+        if (_usedNetwork)
+        {
+            _budget.Drafted(_plain.Seconds, tokens, seconds);
+        }
+        else
+        {
+            _budget.Plain(_plain.Seconds, tokens);
+        }
     }
 
     private AcceptanceTable LookupTable => _context.Lookup == LookupMode.On ? _priors : _table;
@@ -162,15 +201,28 @@ internal sealed class AdaptiveSession : DraftSession
 
     /// <summary>Whether the continuation alone is expected to earn more than a step of the network does on average.</summary>
     private bool LookupDoes() =>
-        _match.Found && 1 + _planner.Value(_context.Tree.TotalTokens) > _planner.Worth * _planner.PlainSeconds * 1.05;
+        _match.Found && 1 + _planner.Value(_context.Tree.TotalTokens) > _planner.Worth * _plain.Seconds * 1.05;
 
     private void Keep(DraftTree tree)
     {
         _last.Reset(new TokenId(tree.Tokens[0]));
+        _last.LogitRows = tree.LogitRows;
         for (int i = 1; i < tree.Count; i++)
         {
             _last.Add(new NodeIndex(tree.Parents[i]), new TokenId(tree.Tokens[i]), tree.LogProbabilities[i]);
         }
+    }
+
+    /// <summary>Nodes of the accepted path whose logits were not among those computed at once.</summary>
+    private int OnDemand(ReadOnlySpan<int> path)
+    {
+        int count = 0;
+        foreach (int node in path)
+        {
+            count += node >= _last.LogitRows ? 1 : 0;
+        }
+
+        return count;
     }
 
     /// <summary>Notes which drafted nodes were accepted.</summary>

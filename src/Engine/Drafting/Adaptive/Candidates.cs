@@ -120,10 +120,8 @@ internal sealed class Candidates
     /// <summary>Makes the tree of the first <paramref name="count"/> ranked candidates.</summary>
     public void Write(DraftTree tree, int count)
     {
-        // In the order of candidates parents come first.
-        Span<int> chosen = _best.AsSpan(0, count);
-        chosen.Sort();
-        foreach (int candidate in chosen)
+        // Ranks put parents first, and the nodes that the walk is likely to visit.
+        foreach (int candidate in _best.AsSpan(0, count))
         {
             int parent = _parents[candidate];
             NodeIndex node = tree.Add(parent < 0 ? NodeIndex.Root : new NodeIndex(_nodes[parent]), new TokenId(_tokens[candidate]), _logProbabilities[candidate]);

@@ -10,17 +10,17 @@ internal static class CostProbe
 {
     private const int Context = 64, Observed = 10, Surely = 5;
 
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(0.15), PassTime = TimeSpan.FromSeconds(0.6);
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(0.15), PassTime = TimeSpan.FromSeconds(0.8);
 
     /// <summary>Row counts, the most telling first: a slow machine gets the first few and then no further than its time allows.</summary>
-    private static readonly int[] RowCounts = [1, 2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 9, 10, 12, 14, 20, 24, 28, 17, 18, 33, 40, 48, 56];
+    private static readonly int[] RowCounts = [1, 2, 4, 8, 16, 32, 64, 3, 6, 5, 12, 10, 24, 20, 48];
+
+    private const int Rounds = 5;
+
+    /// <summary>What the medians of undisturbed measurements exceed their minima by.</summary>
+    private const double QuietSpread = 1.2;
 
     private static readonly int[] Widths = [1, 2, 4, 8];
-
-    /// <summary>Whether the processor worked for us while measuring: a machine busy with other things gives figures that do not hold later.</summary>
-    /// <param name="seconds">Time that measuring took.</param>
-    /// <param name="processor">Processor time that this process used meanwhile, in seconds.</param>
-    public static bool WasQuiet(double seconds, double processor) => processor > 0.8 * seconds;
 
     /// <summary>Measures passes and, where a network drafts, the drafter.</summary>
     /// <param name="backend">Where they run.</param>
@@ -30,9 +30,21 @@ internal static class CostProbe
     {
         int context = Math.Clamp(target.Config.ContextLength / 4, 1, Context);
         using PassTimer timer = new(backend, target, context, StepCosts.MaxRows);
-        double[] pass = Passes(timer);
-        double logits = backend.PrefersLogitsOnDemand ? Least(4, timer.MeasureLogits) : 0;
-        StepCosts costs = new() { Pass = pass, Logits = logits, Observe = 0, CatchUp = 0, First = 0, Level = [] };
+        (double[] pass, bool quiet) = Passes(timer);
+        double[] logits = new double[DraftTree.MostLogitRows + 1];
+        if (backend.PrefersLogitsOnDemand)
+        {
+            Array.Fill(logits, double.PositiveInfinity);
+            logits[0] = 0;
+            foreach (int rows in (int[])[1, 2, 4, 8])
+            {
+                logits[rows] = Least(4, () => timer.MeasureLogits(rows));
+            }
+
+            Complete(logits);
+        }
+
+        StepCosts costs = new() { Pass = pass, Logits = logits, Observe = 0, CatchUp = 0, First = 0, Level = [], IsQuiet = quiet };
         return Drafts(costs, timer, backend, target, drafter, context);
     }
 
@@ -64,11 +76,26 @@ internal static class CostProbe
         }
     }
 
-    private static double[] Passes(PassTimer timer)
+    /// <summary>Whether repeats agree: a machine busy with other things gives figures that do not hold later.</summary>
+    /// <param name="samples">Seconds of each row count's repeats.</param>
+    internal static bool Agree(IEnumerable<IReadOnlyList<double>> samples)
+    {
+        double medians = 0, minima = 0;
+        foreach (IReadOnlyList<double> repeats in samples.Where(static s => s.Count > 2))
+        {
+            medians += repeats.Order().ElementAt(repeats.Count / 2);
+            minima += repeats.Min();
+        }
+
+        return medians < QuietSpread * minima;
+    }
+
+    private static (double[] Seconds, bool Quiet) Passes(PassTimer timer)
     {
         double[] pass = new double[StepCosts.MaxRows + 1];
         Array.Fill(pass, double.PositiveInfinity);
         pass[0] = 0;
+        List<double>[] samples = [.. RowCounts.Select(static _ => new List<double>())];
         for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < WarmUp;)
         {
             _ = timer.Measure(1);
@@ -76,16 +103,17 @@ internal static class CostProbe
         }
 
         long begin = Stopwatch.GetTimestamp();
-        for (int round = 0; round < 3; round++)
+        for (int round = 0; round < Rounds; round++)
         {
             for (int i = 0; i < RowCounts.Length && ((round == 0 && i < Surely) || Stopwatch.GetElapsedTime(begin) < PassTime); i++)
             {
-                pass[RowCounts[i]] = Math.Min(pass[RowCounts[i]], timer.Measure(RowCounts[i]));
+                samples[i].Add(timer.Measure(RowCounts[i]));
+                pass[RowCounts[i]] = Math.Min(pass[RowCounts[i]], samples[i][^1]);
             }
         }
 
         Complete(pass);
-        return pass;
+        return (pass, Agree(samples));
     }
 
     private static StepCosts Drafts(StepCosts costs, PassTimer timer, IBackend backend, LlamaModel target, Drafter drafter, int context)

@@ -17,13 +17,16 @@ internal sealed class SpeculationBudget
     private const double Most = 6;
 
     /// <summary>Plain steps' time granted where earlier generations have won: a bad start is bad luck there.</summary>
-    private const double Trust = 3;
+    private const double Trust = 1;
 
     /// <summary>What a drafted step counts for after one more: the rates are those of the last dozen or so.</summary>
     private const double Fade = 0.92;
 
     /// <summary>Drafting must win this much before it is taken to pay.</summary>
     private const double Worth = 1.02;
+
+    /// <summary>Share of the time that a drafter nothing is known about is hoped to save, when it is asked whether entering a text can pay.</summary>
+    private const double Hope = 0.15;
 
     private const int FirstPause = 12, LongestPause = 512, Tries = 3;
 
@@ -55,8 +58,16 @@ internal sealed class SpeculationBudget
 
     /// <summary>Whether the next step drafts with the network.</summary>
     /// <param name="behind">What the drafter needs to take in first, beyond the step's own token.</param>
-    public bool Next(double behind)
+    /// <param name="left">Tokens that the text can still get.</param>
+    public bool Next(double behind, int left)
     {
+        // Half of what is left: texts end sooner than they may.
+        double share = Ratio == 0 ? Hope : Math.Max(1 - (1 / Worth), 1 - (1 / Ratio));
+        if (behind > 0 && behind > 0.5 * left * _plain * share)
+        {
+            return false;
+        }
+
         if (IsOn)
         {
             return true;

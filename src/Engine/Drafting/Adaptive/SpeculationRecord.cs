@@ -11,27 +11,28 @@ internal sealed class SpeculationRecord
 
     private readonly Lock _lock = new();
     private readonly AcceptanceTable _table = new();
-    private double _ratio;
+    private double _ratio, _plainScale = 1;
     private int _skipped;
 
     /// <summary>Copies what is known into a generation's own table.</summary>
-    /// <returns>Speed of drafted steps over plain ones, 0 = not known, and whether to begin with the drafter.</returns>
-    public (double Ratio, bool On) Begin(AcceptanceTable table)
+    /// <returns>Speed of drafted steps over plain ones, 0 = not known; a plain step's time over what the table of costs says; and whether to begin with the drafter.</returns>
+    public (double Ratio, double PlainScale, bool On) Begin(AcceptanceTable table)
     {
         lock (_lock)
         {
             table.CopyFrom(_table);
             bool pays = _ratio is 0 or >= 1;
-            return (_ratio, pays || ++_skipped % TryAgain == 0);
+            return (_ratio, _plainScale, pays || ++_skipped % TryAgain == 0);
         }
     }
 
     /// <summary>Takes over what a generation has seen.</summary>
-    public void End(AcceptanceTable table, double ratio)
+    public void End(AcceptanceTable table, double ratio, double plainScale)
     {
         lock (_lock)
         {
             _table.CopyFrom(table);
+            _plainScale = plainScale;
             if (ratio > 0)
             {
                 _ratio = _ratio == 0 ? ratio : _ratio + (Weight * (ratio - _ratio));

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Numerics;
 
 namespace LowLevelSpec.Engine.Drafting.Adaptive;
 
@@ -15,17 +16,21 @@ internal sealed class TreePlanner : ILevelPolicy
     /// <summary>A measurement further off than this was disturbed.</summary>
     private const double Furthest = 3;
 
+    /// <summary>Sizes of passes whose corrections are told apart: 1, 2, 3 to 4, 5 to 8, .. 33 to 64 rows.</summary>
+    private const int Sizes = 7;
+
     private readonly StepCosts _costs;
     private readonly AcceptanceTable _table;
     private readonly Candidates _candidates;
-    private double _passScale = 1, _draftScale = 1, _usualNodes = 4;
+    private readonly double[] _passScales = new double[Sizes];
+    private double _plainScale = 1, _draftScale = 1, _usualNodes = 4;
     private long _mark;
     private int _width;
 
     public TreePlanner(StepCosts costs, AcceptanceTable table, Candidates candidates) => (_costs, _table, _candidates) = (costs, table, candidates);
 
     /// <summary>Seconds of a plain step.</summary>
-    public double PlainSeconds => _costs.Pass[1] * _passScale;
+    public double PlainSeconds => _costs.Pass[1] * _plainScale;
 
     /// <summary>Seconds for the drafter to take in tokens it has not seen.</summary>
     public double ObserveSeconds(int tokens) => tokens * _costs.CatchUp * _draftScale;
@@ -47,7 +52,7 @@ internal sealed class TreePlanner : ILevelPolicy
         {
             path *= 0.8;
             tokens += path;
-            double step = seconds + _costs.Pass[depth + 1] + (tokens * (_costs.Observe + _costs.Logits));
+            double step = seconds + _costs.Pass[depth + 1] + (tokens * _costs.Observe) + (_costs.Logits[Math.Min(depth + 1, DraftTree.MostLogitRows)] - _costs.Logits[1]);
             if (tokens / step > 1 / _costs.Pass[1])
             {
                 return true;
@@ -103,8 +108,9 @@ internal sealed class TreePlanner : ILevelPolicy
     public double Choose(DraftTree tree, int most)
     {
         double sum = 0, best = 0;
-        int count = Count(most, ref sum, ref best);
+        (int count, int logitRows) = Count(most, ref sum, ref best);
         _candidates.Write(tree, count);
+        tree.LogitRows = logitRows;
         _usualNodes += 0.1 * (count - _usualNodes);
         return best;
     }
@@ -119,37 +125,79 @@ internal sealed class TreePlanner : ILevelPolicy
 
     /// <summary>A pass was verified and walked.</summary>
     /// <param name="nodes">Drafted nodes.</param>
-    /// <param name="accepted">Accepted ones.</param>
+    /// <param name="logitRows">Rows whose logits were computed at once.</param>
+    /// <param name="onDemand">Rows whose logits the walk asked for one by one.</param>
     /// <param name="seconds">What it took.</param>
-    public void Verified(int nodes, int accepted, double seconds) => Correct(ref _passScale, seconds, _costs.Pass[nodes + 1] + (accepted * _costs.Logits));
-
-    private int Count(int most, ref double sum, ref double best)
+    public void Verified(int nodes, int logitRows, int onDemand, double seconds)
     {
-        double price = Worth * _passScale, one = _costs.Pass[1];
+        // A table that is wrong about trees must not change what is thought of plain steps, or trees that lose seem to pay.
+        if (nodes > 0)
+        {
+            ref double scale = ref _passScales[Size(nodes + 1)];
+            scale = scale == 0 ? _plainScale : scale;
+            Correct(ref scale, seconds, _costs.Pass[nodes + 1] + _costs.Logits[logitRows] - _costs.Logits[1] + (onDemand * _costs.Logits[1]));
+            return;
+        }
+
+        Correct(ref _plainScale, seconds, _costs.Pass[1]);
+    }
+
+    private (int Nodes, int LogitRows) Count(int most, ref double sum, ref double best)
+    {
+        double one = PlainSeconds;
 
         // Below this a node does not even pay for the flattest part of the table.
         _candidates.Rank(0.002f);
-        int count = 0;
+        (int Nodes, int LogitRows) chosen = (0, 1);
         for (int n = 1; n <= Math.Min(most, _candidates.Ranked); n++)
         {
-            double p = _candidates.Probability(n - 1);
-            sum += p * (1 - (price * _costs.Logits));
-            double value = sum - (price * (_costs.Pass[n + 1] - one));
+            sum += _candidates.Probability(n - 1);
+            (double logits, int rows) = Logits(n, sum);
+            double value = sum - (Worth * (((_costs.Pass[n + 1] + logits) * Scale(n + 1)) - one));
             if (value > best)
             {
-                (best, count) = (value, n);
+                (best, chosen) = (value, (n, rows));
             }
         }
 
-        return count;
+        return chosen;
+    }
+
+    /// <summary>
+    /// What the walk's logits are expected to cost beyond the root's, and how many rows' to compute at once for that: one row more reads nothing more of the
+    /// head, so a node that is visited often enough is cheaper with the root than on demand.
+    /// </summary>
+    /// <param name="nodes">Drafted nodes, the most probable first.</param>
+    /// <param name="visited">Sum of their probabilities.</param>
+    private (double Seconds, int Rows) Logits(int nodes, double visited)
+    {
+        double[] logits = _costs.Logits;
+        double least = visited * logits[1];
+        int rows = 1;
+        for (int m = 2; m <= Math.Min(nodes + 1, DraftTree.MostLogitRows); m++)
+        {
+            visited -= _candidates.Probability(m - 2);
+            double seconds = logits[m] - logits[1] + (Math.Max(0, visited) * logits[1]);
+            if (seconds < least)
+            {
+                (least, rows) = (seconds, m);
+            }
+        }
+
+        return (least, rows);
     }
 
     /// <summary>Seconds of one more row near the usual size.</summary>
     private double Slope()
     {
         int from = Math.Clamp((int)_usualNodes + 1, 1, StepCosts.MaxRows - 4);
-        return (_costs.Pass[from + 4] - _costs.Pass[from]) / 4 * _passScale;
+        return (_costs.Pass[from + 4] - _costs.Pass[from]) / 4 * Scale(from + 4);
     }
+
+    /// <summary>What a pass over so many rows has taken of late, over what the table says; plain passes' where there was none.</summary>
+    private double Scale(int rows) => _passScales[Size(rows)] is > 0 and double scale ? scale : _plainScale;
+
+    private static int Size(int rows) => rows == 1 ? 0 : BitOperations.Log2((uint)(rows - 1)) + 1;
 
     private static void Correct(ref double scale, double measured, double expected)
     {

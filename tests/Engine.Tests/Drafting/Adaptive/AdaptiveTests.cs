@@ -66,7 +66,7 @@ public sealed class AdaptiveTests
         late.Costs = early.Costs = Costs(network: 1e-6, row: 0);
 
         // A hair below one: it begins without the network and tries it as soon as the pause is over.
-        late.Record.End(new AcceptanceTable(), 0.9999);
+        late.Record.End(new AcceptanceTable(), 0.9999, 1);
         GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 200, IgnoreEndTokens = true, Lookup = LookupMode.Off };
         using Generation one = Tiny.Model.Begin(request with { Drafter = late });
         one.Prefill(CancellationToken.None);
@@ -81,14 +81,36 @@ public sealed class AdaptiveTests
 
         Assert.InRange(steps, 5, 100);
 
-        // The last token is committed by prefill there, which chooses it as the step here did.
-        using Generation other = Tiny.Model.Begin(request with { Prompt = null, PromptIds = before[..^1], Drafter = early });
+        // The first of the last three tokens is committed by prefill there, the other two by the plain steps that a generation begins with.
+        using Generation other = Tiny.Model.Begin(request with { Prompt = null, PromptIds = before[..^3], Drafter = early });
         other.Prefill(CancellationToken.None);
-        other.Step();
+        for (int i = 0; i < 3; i++)
+        {
+            other.Step();
+        }
+
         Assert.Equal(before, other.Tokens[..before.Length].ToArray());
         Assert.Equal(other.Tree.Tokens.ToArray(), one.Tree.Tokens.ToArray());
         Assert.Equal(other.Tree.Parents.ToArray(), one.Tree.Parents.ToArray());
         Assert.Equal(other.Tree.LogProbabilities.ToArray(), one.Tree.LogProbabilities.ToArray());
+    }
+
+    /// <summary>The window leaves out most of a long prompt: another draft, the same text.</summary>
+    [Fact]
+    public void A_long_prompt_is_entered_late_and_in_part()
+    {
+        int[] prompt = [.. Enumerable.Range(0, 150).Select(static i => (i * i) % 41)];
+        using Drafter drafter = Tiny.Open("moa");
+        drafter.Costs = Costs(network: 1e-6, row: 0);
+        GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 60, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        GenerationResult drafted = Tiny.Model.Generate(request with { Drafter = drafter });
+        Assert.True(drafted.Statistics.DraftedNodes > 0);
+        Assert.Equal(Tiny.Model.Generate(request).OutputIds, drafted.OutputIds);
+
+        // One token costs a tenth of a step to take in: sixty-four of them are more than sixty steps are hoped to win back.
+        using Drafter dear = Tiny.Open("moa");
+        dear.Costs = drafter.Costs with { CatchUp = 0.1 };
+        Assert.Equal(0, Tiny.Model.Generate(request with { Drafter = dear }).Statistics.DraftedNodes);
     }
 
     [Fact]
@@ -106,7 +128,7 @@ public sealed class AdaptiveTests
     internal static StepCosts Costs(double network, double row) => new()
     {
         Pass = [.. Enumerable.Range(0, StepCosts.MaxRows + 1).Select(k => 1 + (row * Math.Max(0, k - 1)))],
-        Logits = 1e-9,
+        Logits = [0, .. Enumerable.Repeat(1e-9, DraftTree.MostLogitRows)],
         Observe = 1e-9,
         CatchUp = 1e-9,
         First = network,
