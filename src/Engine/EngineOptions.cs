@@ -51,6 +51,12 @@ public sealed record EngineOptions
     /// <summary>Threads of the CPU backend, the caller's included; 0 = one per processor core the process may use.</summary>
     public int Threads { get; init; }
 
+    /// <summary>
+    /// Keeps each of the CPU backend's worker threads on a core of its own (Linux and Windows): for machines that do nothing else. Beside other work a pinned
+    /// thread waits for its core while others are idle. The caller's thread is left alone.
+    /// </summary>
+    public bool PinThreads { get; init; }
+
     /// <summary>Vector width.</summary>
     public SimdWidth Width { get; init; }
 

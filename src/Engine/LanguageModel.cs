@@ -84,7 +84,7 @@ public sealed class LanguageModel : IDisposable
                 throw new InputException($"context length: found {options.ContextLength}, expected 0 (the model's own) to {most}, which is what the model was made for");
             }
 
-            backend = CudaDevices.Open(options.Device, options.Prefill) ?? new CpuBackend(options.Threads, options.Width, options.Arithmetic);
+            backend = CudaDevices.Open(options.Device, options.Prefill) ?? new CpuBackend(options.Threads, options.Width, options.Arithmetic, options.PinThreads);
             return new LanguageModel(file, backend, options);
         }
         catch

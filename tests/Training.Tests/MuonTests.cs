@@ -52,7 +52,7 @@ public sealed class MuonTests
         Assert.InRange(norm / one, 0.68, 1.14);
         double[] first = matrix.Value.Span.ToArray(), gains = gain.Value.Span.ToArray(), biases = bias.Value.Span.ToArray();
 
-        // Ten times the gradient is the same step; norms and biases are AdamW's.
+        // Ten times the gradient is the same step but for the 1e-7 that keeps norms from zero; norms and biases are AdamW's.
         matrix.Value.Clear();
         gain.Value.Clear();
         bias.Value.Clear();
@@ -64,7 +64,7 @@ public sealed class MuonTests
         Muon<double> again = new([matrix], new AdamWOptions());
         again.Step(0.01);
         reference.Step(0.01);
-        Assert.All(first.Zip(matrix.Value.Span.ToArray()), static pair => Assert.Equal(pair.First, pair.Second, 1e-9));
+        Assert.All(first.Zip(matrix.Value.Span.ToArray()), static pair => Assert.Equal(pair.First, pair.Second, 1e-8));
         Assert.Equal(gains, gain.Value.Span.ToArray());
         Assert.Equal(biases, bias.Value.Span.ToArray());
     }

@@ -18,6 +18,7 @@ internal sealed class ModelArguments
 
     private readonly Option<string?> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file; the embedded one by default.", HelpName = "PATH" };
     private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use (the default).", low: 0);
+    private readonly Option<bool> _pin = new("--pin-threads") { Description = "Keeps each worker thread on a core of its own; for machines that do nothing else." };
     private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto (the default), scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
     private readonly Option<string?> _arithmetic = new("--arithmetic")
     {
@@ -37,7 +38,7 @@ internal sealed class ModelArguments
     private readonly Option<bool> _noCache = new("--no-cache") { Description = "Measure what steps cost anew, and keep no measurement between runs (so does LLSPEC_NO_CACHE=1)." };
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_model, _device, _threads, _width, _arithmetic, _prefill, _context, _noCache];
+    public IEnumerable<Option> All => [_model, _device, _threads, _pin, _width, _arithmetic, _prefill, _context, _noCache];
 
     /// <summary>Whether a target is named.</summary>
     public bool IsGiven(ParseResult result) => result.GetValue(_model) is not null;
@@ -49,6 +50,7 @@ internal sealed class ModelArguments
     public EngineOptions Engine(ParseResult result) => new()
     {
         Threads = _threads.Read(result) ?? 0,
+        PinThreads = result.GetValue(_pin),
         Width = Width(result.GetValue(_width) ?? "auto"),
         Arithmetic = Arithmetic(result.GetValue(_arithmetic) ?? "auto"),
         Prefill = Prefill(result.GetValue(_prefill) ?? "kernels"),

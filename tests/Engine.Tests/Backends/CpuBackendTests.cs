@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Backends.Cpu;
+using LowLevelSpec.Interop.Cpu;
 using LowLevelSpec.Models;
 using Xunit;
 
@@ -97,6 +98,33 @@ public sealed class CpuBackendTests
                 Assert.Throws<InvalidOperationException>(() => Fail(team));
             }
         }
+    }
+
+    /// <summary>As many workers are pinned as there are cores beside the caller's, the caller never, and nobody where it was not asked for.</summary>
+    [Fact]
+    public unsafe void Pinned_workers_have_a_core_each()
+    {
+        int[] before = ThreadAffinity.Allowed();
+        Assert.SkipWhen(before.Length == 0, "this system does not say which cores a thread may use");
+        using ThreadTeam pinned = new(before.Length + 2, pin: true), free = new(2);
+        Assert.True(SpinWait.SpinUntil(() => pinned.Pinned.Count(static p => p) == before.Length - 1, TimeSpan.FromSeconds(30)));
+        Assert.Equal([false, .. Enumerable.Repeat(true, before.Length - 1), false, false], pinned.Pinned);
+        Assert.Equal(before, ThreadAffinity.Allowed());
+        Assert.Equal([false, false], free.Pinned);
+        int* counts = stackalloc int[100];
+        new Span<int>(counts, 100).Clear();
+        lock (pinned.Gate)
+        {
+            pinned.Run(&Count, counts, 100);
+        }
+
+        Assert.All(new Span<int>(counts, 100).ToArray(), static c => Assert.Equal(1, c));
+
+        int[] seen = [];
+        Thread thread = new(() => seen = ThreadAffinity.PinCurrentThread(before[^1]) ? ThreadAffinity.Allowed() : []);
+        thread.Start();
+        thread.Join();
+        Assert.Equal(OperatingSystem.IsLinux() ? [before[^1]] : seen, seen);
     }
 
     [Fact]

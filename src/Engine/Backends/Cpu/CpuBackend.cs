@@ -31,16 +31,17 @@ public sealed unsafe partial class CpuBackend : IBackend
     /// <param name="threads">Threads, the caller's included, at most 256; 0 = one per processor core the process may use.</param>
     /// <param name="width">Vector width.</param>
     /// <param name="arithmetic">How products with quantised weights are computed.</param>
+    /// <param name="pinThreads">See <see cref="EngineOptions.PinThreads"/>.</param>
     /// <exception cref="InputException">A thread count out of range, or a width the processor lacks.</exception>
-    public CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic = Arithmetic.Exact)
-        : this(threads, width, arithmetic, null)
+    public CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic = Arithmetic.Exact, bool pinThreads = false)
+        : this(threads, width, arithmetic, null, pinThreads)
     {
         // Its instructions are 512 bits wide: whoever asks for another width means to do without them.
         _native = arithmetic == Arithmetic.Auto && _kernels.Width == SimdWidth.Bits512 ? NativeKernels.Library : null;
     }
 
     /// <summary>For tests: with the integer tiles of <paramref name="native"/>, whatever the width.</summary>
-    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeCpu? native)
+    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeCpu? native, bool pinThreads = false)
     {
         _native = native;
         if (threads is < 0 or > ThreadTeam.MaxThreads)
@@ -55,7 +56,7 @@ public sealed unsafe partial class CpuBackend : IBackend
 
         _arithmetic = arithmetic;
         _kernels = KernelSet.For(width);
-        _team = new ThreadTeam(threads == 0 ? Math.Min(Environment.ProcessorCount, ThreadTeam.MaxThreads) : threads);
+        _team = new ThreadTeam(threads == 0 ? Math.Min(Environment.ProcessorCount, ThreadTeam.MaxThreads) : threads, pinThreads);
         _scratch = new Scratch(_team.Threads);
         string vectors = _kernels.Width == SimdWidth.Scalar ? "scalar" : $"{(int)_kernels.Width}-bit";
         Name = $"cpu {vectors}, {_team.Threads} thread{(_team.Threads == 1 ? "" : "s")}";

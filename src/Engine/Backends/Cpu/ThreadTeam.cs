@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using LowLevelSpec.Interop.Cpu;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
@@ -33,16 +34,19 @@ internal sealed unsafe class ThreadTeam : IDisposable
     private int _parked;
 
     /// <summary>Starts <paramref name="threads"/> - 1 workers.</summary>
-    public ThreadTeam(int threads)
+    /// <param name="threads">Threads, the caller included.</param>
+    /// <param name="pin">Keeps each worker on a core of its own, from the second that the process may use on: the first is the caller's, who is nobody's to pin. No more workers than cores are pinned.</param>
+    public ThreadTeam(int threads, bool pin = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(threads, MaxThreads);
-        Threads = threads;
+        (Threads, Pinned) = (threads, new bool[threads]);
         _workers = new Thread[threads - 1];
+        int[] cores = pin ? ThreadAffinity.Allowed() : [];
         for (int i = 0; i < _workers.Length; i++)
         {
             int index = i + 1;
-            _workers[i] = new Thread(() => Work(index), 256 * 1024) { IsBackground = true, Name = $"llspec cpu {index}" };
+            _workers[i] = new Thread(() => Work(index, index < cores.Length ? cores[index] : null), 256 * 1024) { IsBackground = true, Name = $"llspec cpu {index}" };
         }
 
         foreach (Thread worker in _workers)
@@ -53,6 +57,9 @@ internal sealed unsafe class ThreadTeam : IDisposable
 
     /// <summary>Threads including the caller.</summary>
     public int Threads { get; }
+
+    /// <summary>Whether each thread is kept on a core; [0], the caller's, never is.</summary>
+    internal bool[] Pinned { get; }
 
     /// <summary>To be held around <see cref="Run"/> and around any use of memory that belongs to the team's threads.</summary>
     public Lock Gate { get; } = new();
@@ -162,8 +169,9 @@ internal sealed unsafe class ThreadTeam : IDisposable
         }
     }
 
-    private void Work(int thread)
+    private void Work(int thread, int? core)
     {
+        Pinned[thread] = core is { } number && ThreadAffinity.PinCurrentThread(number);
         long last = 0;
         while (!_stopping)
         {
