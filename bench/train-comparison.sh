@@ -11,29 +11,31 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 llspec=${LLSPEC:-$here/llspec}
 [[ -x $llspec ]] || llspec=$here/../out/llspec
 target=$1 data=$2 out=$3 tokens=${4:-1000000}
-batch=2048
+batch=1024
 mkdir -p "$out"
 
-# One drafter: name, N of target layer inference (its cache), further options.
+# One drafter: name and further options. All share one cache of the target's states, those that target layer inference needs included.
 train() {
-    local name=$1 layers=$2
-    shift 2
+    local name=$1
+    shift
     echo "== $name"
-    "$llspec" train --model "$target" --data "$data" --out "$out/$name" --cache "$out/states-$layers" --tokens $batch --steps $((tokens / batch)) \
-        --kl-share 0.5 --kl-tokens 6144 --kl-drawn 4096 --products "${PRODUCTS:-f32}" "$@"
+    "$llspec" train --model "$target" --data "$data" --out "$out/$name" --cache "$out/states" --cache-tli 1,3 --tokens $batch --steps $((tokens / batch)) --warm-up 30 \
+        --kl-tokens 6144 --kl-drawn 4096 --held-out 24 --draft-vocabulary 8192 --products "${PRODUCTS:-f32}" "$@"
 }
 
-train moa-0 0
+train moa-0
 # As many trainable weights within 5 %: EAGLE's layer has no LSA, so its MLP is wider.
-train eagle 0 --kind eagle --mlp 2240
-train moa-1 1 --tli 1
-train moa-3 3 --tli 3
-train no-lsa 0 --no-lsa
-train no-ca 0 --no-ca
-train fixed-horizon 0 --horizon 14
-train independent 0 --kind independent --layers 2 --hidden 192
+train eagle --kind eagle --mlp 2240
+train moa-1 --tli 1
+train moa-3 --tli 3
+train no-lsa --no-lsa
+train no-ca --no-ca
+train fixed-horizon --horizon 14
+train independent --kind independent --layers 2 --hidden 192
 
 # Changes tried against moa-0.
-train paper-loss 0 --loss paper
-train high-rate 0 --lr 0.003
-train staircase 0 --staircase-steps $((tokens / batch / 2))
+train muon --optimiser muon --lr 0.003
+train align --align 0.1
+train init-target --init-target
+train paper-loss --loss paper
+train staircase --staircase-steps $((tokens / batch / 2))

@@ -92,7 +92,10 @@ internal abstract class DraftSession : IDisposable
     /// <summary>Verified tokens it has not taken in, where it can catch up.</summary>
     public virtual int Behind => 0;
 
-    /// <summary>Leaves out what it has not taken in of the tokens before <paramref name="position"/>, where a session can draft without: cheaper to enter, a little less often right.</summary>
+    /// <summary>Whether it can draft without having taken in the start of the text.</summary>
+    public virtual bool CanSkip => false;
+
+    /// <summary>Leaves out what it has not taken in of the tokens before <paramref name="position"/>, where <see cref="CanSkip"/>: cheaper to enter, a little less often right.</summary>
     public virtual void SkipTo(int position)
     {
     }

@@ -82,6 +82,9 @@ internal sealed class MoaSession : LevelDraftSession
     public override int Behind => Verified - _skipped - CrossCache.Length;
 
     /// <inheritdoc/>
+    public override bool CanSkip => true;
+
+    /// <inheritdoc/>
     public override void SkipTo(int position)
     {
         if (position > _skipped + CrossCache.Length)

@@ -111,13 +111,13 @@ internal sealed class AdaptiveSession : DraftSession
             _candidates.Clear();
         }
 
-        _usedNetwork = _couldPay && !measured && room > 0 && _budget.Next(_planner.ObserveSeconds(Math.Min(Window, _network!.Behind)), _context.MaxTokens - tokens.Length) && !LookupDoes();
+        _usedNetwork = _couldPay && !measured && room > 0 && _budget.Next(_planner.ObserveSeconds(Entering()), _context.MaxTokens - tokens.Length) && !LookupDoes();
         _levels = 0;
         if (_usedNetwork)
         {
             _candidates.Clear();
             _planner.Start();
-            if (_network!.Behind > Window)
+            if (_network!.CanSkip && _network.Behind > Window)
             {
                 _network.SkipTo(_sequence.Verified - Window);
             }
@@ -141,6 +141,9 @@ internal sealed class AdaptiveSession : DraftSession
         Owned?.Dispose();
         base.Dispose();
     }
+
+    /// <summary>Tokens that the network must take in before it can draft.</summary>
+    private int Entering() => _network!.CanSkip ? Math.Min(Window, _network.Behind) : _network.Behind;
 
     private void Account(int tokens, double seconds)
     {
