@@ -77,12 +77,12 @@ internal sealed class TrainArguments
         }
 
         LossWeights loss = (result.GetValue(_loss) ?? "kl") switch
-            {
-                // An independent drafter's hidden states need not have the target's size: the distribution is all it learns.
-                _ when plan is IndependentPlan => new LossWeights(1, 0, 0),
-                "kl" => LossWeights.Kl(plan.TargetLayers),
-                "paper" => LossWeights.Paper(plan.TargetLayers),
-                string other => throw new InputException($"--loss: found '{other}', expected kl or paper"),
+        {
+            // An independent drafter's hidden states need not have the target's size: the distribution is all it learns.
+            _ when plan is IndependentPlan => new LossWeights(1, 0, 0),
+            "kl" => LossWeights.Kl(plan.TargetLayers),
+            "paper" => LossWeights.Paper(plan.TargetLayers),
+            string other => throw new InputException($"--loss: found '{other}', expected kl or paper"),
         };
         float align = _align.Read(result) ?? 0;
         if (align > 0 && plan is not MoaPlan)
