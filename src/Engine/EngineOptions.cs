@@ -32,6 +32,22 @@ public enum Arithmetic
     Exact,
 }
 
+/// <summary>
+/// How the CPU backend stores the target's keys and values. Speculative and plain text are the same with each; texts of different types may differ. A drafter's own
+/// caches are f32, and a GPU's are bf16.
+/// </summary>
+public enum KvType
+{
+    /// <summary>32 bits, no rounding.</summary>
+    F32,
+
+    /// <summary>IEEE half: 11 significant bits, up to 65504; a larger value becomes infinite, which ends the generation with an error.</summary>
+    F16,
+
+    /// <summary>bfloat16: 8 significant bits, the range of f32.</summary>
+    BF16,
+}
+
 /// <summary>What multiplies the rows of a prompt on a GPU. Speculative and plain text are the same with each; texts of different ones may differ where two tokens are nearly as likely.</summary>
 public enum PrefillProducts
 {
@@ -62,6 +78,9 @@ public sealed record EngineOptions
 
     /// <summary>How quantised weights are multiplied.</summary>
     public Arithmetic Arithmetic { get; init; }
+
+    /// <summary>How the target's keys and values are stored, on the CPU. A GPU stores bf16 and refuses <see cref="KvType.F16"/>.</summary>
+    public KvType KvType { get; init; }
 
     /// <summary>What runs the model: "cpu", "cuda" (the first GPU), "cuda:N" or "emulated" (the GPU's kernels on the CPU, far slower: for tests).</summary>
     public string Device { get; init; } = "cpu";

@@ -18,13 +18,13 @@ public sealed class LanguageModel : IDisposable
 {
     private readonly ModelFile _file;
     private readonly SharedLifetime _lifetime;
-    private readonly Arithmetic _arithmetic;
+    private readonly EngineOptions _options;
 
     private LanguageModel(ModelFile file, IBackend backend, EngineOptions options)
     {
-        (_file, _arithmetic) = (file, options.Arithmetic);
+        (_file, _options) = (file, options);
         Backend = backend;
-        Target = new LlamaModel(backend, file.Tensors);
+        Target = new LlamaModel(backend, file.Tensors, kvType: options.KvType);
         ContextLength = options.ContextLength == 0 ? Config.ContextLength : options.ContextLength;
         Tokenizer = Tokenizer.Open(file.Path);
         PassBytes = BytesOfPass(file.Tensors);
@@ -48,8 +48,8 @@ public sealed class LanguageModel : IDisposable
     /// <summary>Bytes of the weights that a pass over one token reads, as stored: every matrix and norm once, the LM head included, the embedding table's one row left out.</summary>
     public long PassBytes { get; }
 
-    /// <summary>What runs it, e.g. "cpu 512-bit, 2 threads".</summary>
-    public string BackendName => Backend.Name;
+    /// <summary>What runs it, e.g. "cpu 512-bit, 2 threads", and how the CPU stores keys and values where that is not f32.</summary>
+    public string BackendName => _options.KvType == KvType.F32 || Backend is not CpuBackend ? Backend.Name : $"{Backend.Name}, {_options.KvType} keys and values";
 
     /// <summary>Where measured costs are kept; null = nowhere.</summary>
     internal string? CacheFolder { get; }
@@ -58,7 +58,7 @@ public sealed class LanguageModel : IDisposable
     internal string[] Facts =>
     [
         Environment.MachineName, $"{Environment.ProcessorCount}", Environment.OSVersion.VersionString,
-        typeof(LanguageModel).Module.ModuleVersionId.ToString(), BackendName, $"{_arithmetic}", CostCache.FileFact(_file.Path),
+        typeof(LanguageModel).Module.ModuleVersionId.ToString(), BackendName, $"{_options.Arithmetic}", CostCache.FileFact(_file.Path),
     ];
 
     /// <summary>The file's tensors, for a device that holds its own copy of some.</summary>
@@ -82,6 +82,16 @@ public sealed class LanguageModel : IDisposable
             if (options.ContextLength < 0 || options.ContextLength > most)
             {
                 throw new InputException($"context length: found {options.ContextLength}, expected 0 (the model's own) to {most}, which is what the model was made for");
+            }
+
+            if (options.KvType is not (KvType.F32 or KvType.F16 or KvType.BF16))
+            {
+                throw new InputException($"key/value type: found {options.KvType}, expected {KvType.F32}, {KvType.F16} or {KvType.BF16}");
+            }
+
+            if (options.KvType == KvType.F16 && options.Device != "cpu")
+            {
+                throw new InputException($"--kv-type: found f16, expected bf16 with --device {options.Device}: a GPU stores keys and values as bf16");
             }
 
             backend = CudaDevices.Open(options.Device, options.Prefill) ?? new CpuBackend(options.Threads, options.Width, options.Arithmetic, options.PinThreads);

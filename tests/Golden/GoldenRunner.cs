@@ -11,7 +11,7 @@ internal sealed record GoldenOptions(string Folder)
     public string? Only { get; init; }
 
     /// <summary>How models are opened: the golden vectors were made with f32 inputs.</summary>
-    public EngineOptions Engine { get; init; } = new() { Arithmetic = Arithmetic.Exact };
+    public EngineOptions Engine { get; init; } = new() { Arithmetic = Arithmetic.Exact, KvType = KvType.F32 };
 
     /// <summary>Told the name of each part before it runs.</summary>
     public Action<string>? Progress { get; init; }

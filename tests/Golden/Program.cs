@@ -60,7 +60,7 @@ internal static class Program
 
         try
         {
-            return Run(new GoldenOptions(folder) { Only = only, Engine = new EngineOptions { Threads = threads, Arithmetic = Arithmetic.Exact }, Progress = static name => Console.Error.WriteLine($"checking {name}") }, json, verbose);
+            return Run(new GoldenOptions(folder) { Only = only, Engine = new EngineOptions { Threads = threads, Arithmetic = Arithmetic.Exact, KvType = KvType.F32 }, Progress = static name => Console.Error.WriteLine($"checking {name}") }, json, verbose);
         }
         catch (Exception e) when (e is InputException or IOException or UnauthorizedAccessException)
         {

@@ -133,6 +133,9 @@ internal sealed record BenchReport
     /// <summary>What ran it, e.g. "cpu 256-bit".</summary>
     public required string Backend { get; init; }
 
+    /// <summary>How keys and values are stored: f32, f16 or bf16.</summary>
+    public string KvType { get; init; } = "f32";
+
     /// <summary>The processor's name, null where the system does not say.</summary>
     public required string? Processor { get; init; }
 

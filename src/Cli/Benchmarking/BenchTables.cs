@@ -10,7 +10,7 @@ internal static class BenchTables
     public static string Markdown(BenchReport report)
     {
         StringBuilder text = new();
-        text.Append(CultureInfo.InvariantCulture, $"{Path.GetFileName(report.Model)}, {report.PassBytes / 1e6:0.0} MB of weights per token; {report.Backend}; {report.Processor ?? "unknown processor"}, {report.Cores} cores; ");
+        text.Append(CultureInfo.InvariantCulture, $"{Path.GetFileName(report.Model)}, {report.PassBytes / 1e6:0.0} MB of weights per token; {report.Backend}, {report.KvType} keys and values; {report.Processor ?? "unknown processor"}, {report.Cores} cores; ");
         text.Append(CultureInfo.InvariantCulture, $"{report.Time:yyyy-MM-dd HH:mm} UTC; medians of {report.Repeats} rounds, quartiles in brackets; context {report.Context}");
         text.Append(report.Peer is null ? "" : $"; llama-bench {report.Peer}").Append(".\n\n");
         Decoding(text, report);

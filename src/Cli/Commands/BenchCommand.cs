@@ -21,6 +21,7 @@ internal sealed class BenchCommand : Command
     private readonly Option<string> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file.", HelpName = "PATH", Required = true };
     private readonly DrafterArguments _drafter = new(model: null, required: false);
     private readonly Option<string?> _threads = new("--threads") { Description = "Numbers of threads to measure; 1 and one per core by default.", HelpName = "N,N" };
+    private readonly KvTypeOption _kvType = new();
     private readonly Option<string?> _rows = new("--rows") { Description = "Rows of the passes to measure; 1,2,4,8,16,32,64 by default.", HelpName = "N,N" };
     private readonly NumberOption<int> _context = new("--context", "Tokens in front of decoding and of the passes; 128 by default.", low: 1, high: 1 << 20);
     private readonly NumberOption<int> _prompt = new("--prompt-tokens", "Tokens of the prompt whose time to the first token is measured; 512 by default.", low: 1, high: 1 << 20);
@@ -38,7 +39,7 @@ internal sealed class BenchCommand : Command
         : base("bench", "Measure decoding, passes over several rows, prompts and speculation, with the memory's limit and llama-bench beside them.")
     {
         _console = console;
-        foreach (Option option in (IEnumerable<Option>)[_model, .. _drafter.All, _threads, _rows, _context, _prompt, _decode, _repeats, _prompts, _limit, _maxNew, _peer, _peerCache, _plot])
+        foreach (Option option in (IEnumerable<Option>)[_model, .. _drafter.All, _threads, _kvType, _rows, _context, _prompt, _decode, _repeats, _prompts, _limit, _maxNew, _peer, _peerCache, _plot])
         {
             Add(option);
         }
@@ -83,7 +84,7 @@ internal sealed class BenchCommand : Command
         return new BenchPlan
         {
             Model = Filled.In("--model", result.GetRequiredValue(_model)),
-            Engine = new EngineOptions(),
+            Engine = new EngineOptions { KvType = _kvType.Read(result) },
             OpenDrafter = model => _drafter.Open(result, model),
             Request = new GenerationRequest { Tree = tree, Lookup = _drafter.Lookup(result), MaxNewTokens = _maxNew.Read(result) ?? 64 },
             Tree = _drafter.TreeText(result),
@@ -117,6 +118,7 @@ internal sealed class BenchCommand : Command
             Model = plan.Model,
             PassBytes = bytes,
             Backend = backend,
+            KvType = $"{plan.Engine.KvType}".ToLowerInvariant(),
             Processor = Machine.ProcessorName(),
             Cores = Environment.ProcessorCount,
             Time = DateTime.UtcNow,

@@ -26,6 +26,7 @@ internal sealed class ModelArguments
         HelpName = "A",
     };
 
+    private readonly KvTypeOption _kvType = new();
     private readonly Option<string?> _device = new("--device") { Description = "What runs the model: cpu (the default), cuda, cuda:N, or emulated (the GPU's kernels on the CPU, for tests).", HelpName = "D" };
     private readonly Option<string?> _prefill = new("--prefill")
     {
@@ -38,7 +39,7 @@ internal sealed class ModelArguments
     private readonly Option<bool> _noCache = new("--no-cache") { Description = "Measure what steps cost anew, and keep no measurement between runs (so does LLSPEC_NO_CACHE=1)." };
 
     /// <summary>The options, in the order of the help.</summary>
-    public IEnumerable<Option> All => [_model, _device, _threads, _pin, _width, _arithmetic, _prefill, _context, _noCache];
+    public IEnumerable<Option> All => [_model, _device, _threads, _pin, _width, _arithmetic, _kvType, _prefill, _context, _noCache];
 
     /// <summary>Whether a target is named.</summary>
     public bool IsGiven(ParseResult result) => result.GetValue(_model) is not null;
@@ -53,6 +54,7 @@ internal sealed class ModelArguments
         PinThreads = result.GetValue(_pin),
         Width = Width(result.GetValue(_width) ?? "auto"),
         Arithmetic = Arithmetic(result.GetValue(_arithmetic) ?? "auto"),
+        KvType = _kvType.Read(result),
         Prefill = Prefill(result.GetValue(_prefill) ?? "kernels"),
         Device = result.GetValue(_device) ?? "cpu",
         ContextLength = _context.Read(result) ?? 0,
@@ -86,4 +88,25 @@ internal sealed class ModelArguments
 internal static class Filled
 {
     public static string In(string option, string value) => value.Length > 0 ? value : throw new InputException($"{option}: found an empty value, expected a path");
+}
+
+/// <summary><c>--kv-type</c>: how the target's keys and values are stored.</summary>
+internal sealed class KvTypeOption : Option<string?>
+{
+    public KvTypeOption()
+        : base("--kv-type")
+    {
+        Description = "The target's keys and values on the CPU: f32 (the default), or f16 or bf16 (rounded, half the memory). Speculation changes no text in any. A GPU stores bf16.";
+        HelpName = "T";
+    }
+
+    /// <summary>The type, f32 where none is given.</summary>
+    /// <exception cref="InputException">Another word.</exception>
+    public KvType Read(ParseResult result) => (result.GetValue(this) ?? "f32").ToUpperInvariant() switch
+    {
+        "F32" => KvType.F32,
+        "F16" => KvType.F16,
+        "BF16" => KvType.BF16,
+        _ => throw new InputException($"--kv-type: found '{result.GetValue(this)}', expected f32, f16 or bf16"),
+    };
 }

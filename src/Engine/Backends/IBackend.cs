@@ -32,8 +32,11 @@ public interface IBackend : IDisposable
     /// <param name="purpose">Named in the error when memory runs out.</param>
     TensorBuffer Allocate(long length, string purpose);
 
-    /// <summary>Allocates a KV cache.</summary>
-    KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity);
+    /// <summary>Allocates a KV cache. <paramref name="type"/> is for the CPU: other backends have one type of their own.</summary>
+    KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32);
+
+    /// <summary>Bytes that <see cref="AllocateKvCache"/> takes for the same sizes.</summary>
+    long KvCacheBytes(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32);
 
     /// <summary>Takes over a weight: maps it (CPU) or copies it (GPU). Any weight type of <see cref="TensorType"/>; rank 1 becomes [1, length].</summary>
     Weight LoadWeight(TensorView view);
@@ -117,7 +120,7 @@ public interface IBackend : IDisposable
         Rope(output, output.Columns / table.HeadSize, table, batch);
     }
 
-    /// <summary>Writes k and v [n, K*D] of every row to layer <paramref name="layer"/> of its sequence's cache at its cache row.</summary>
+    /// <summary>Writes k and v [n, K*D] of every row to layer <paramref name="layer"/> of its sequence's cache at its cache row, rounded to the cache's type.</summary>
     void StoreKv(PassBatch batch, int layer, Matrix k, Matrix v);
 
     /// <summary>
@@ -133,7 +136,7 @@ public interface IBackend : IDisposable
 
     /// <summary>
     /// LSA's input: output[(t*L)+l] = for every kv head in order [K_head (D) ; V_head (D)] of layer l at cache row firstRow+t.
-    /// output [count*L, Ekv], Ekv = 2*K*D.
+    /// output [count*L, Ekv], Ekv = 2*K*D: what the cache holds, so rounded where the cache is 16 bits wide.
     /// </summary>
     void GatherLayers(KvCache cache, CacheRow firstRow, int count, Matrix output);
 

@@ -4,7 +4,7 @@ namespace LowLevelSpec.Engine.Backends;
 
 /// <summary>
 /// Bytes that an operation touches at least once and floating-point operations it needs, from its shapes. A fused multiply-add
-/// counts as two; an exponential as one. Activations, keys and values are f32. Letters as in <see cref="IBackend"/>.
+/// counts as two; an exponential as one. Activations are f32. Letters as in <see cref="IBackend"/>.
 /// </summary>
 public static class OperationCosts
 {
@@ -13,9 +13,12 @@ public static class OperationCosts
         (type.Bytes(columns) * outputs) + (4L * rows * ((long)columns + outputs)),
         2L * rows * columns * outputs);
 
-    /// <summary>Attention in which all rows together see <paramref name="keys"/> keys (counted per row), shared loads counted once per row.</summary>
-    public static OperationCost Attention(long keys, int heads, int kvHeads, int headSize) => new(
-        8L * keys * kvHeads * headSize,
+    /// <summary>
+    /// Attention in which all rows together see <paramref name="keys"/> keys (counted per row), shared loads counted once per row; keys and values have
+    /// <paramref name="elementBytes"/> bytes per element.
+    /// </summary>
+    public static OperationCost Attention(long keys, int heads, int kvHeads, int headSize, int elementBytes = sizeof(float)) => new(
+        2L * elementBytes * keys * kvHeads * headSize,
         ((4L * headSize) + 4) * keys * heads);
 
     /// <summary>Unmasked attention inside groups of <paramref name="groupRows"/> rows.</summary>

@@ -17,10 +17,12 @@ internal sealed class LlamaModel
     /// <param name="tensors">The model's tensors; a client pack's have no layers.</param>
     /// <param name="endsOnly">Embeddings, final norm and LM head alone: what a drafter away from the target needs of it.</param>
     /// <param name="headTokens">Token of each row of a trimmed LM head, ascending; null where it has a row for every token.</param>
-    public LlamaModel(IBackend backend, LlamaTensors tensors, bool endsOnly = false, int[]? headTokens = null)
+    /// <param name="kvType">How its caches store keys and values, on the CPU.</param>
+    public LlamaModel(IBackend backend, LlamaTensors tensors, bool endsOnly = false, int[]? headTokens = null, KvType kvType = KvType.F32)
     {
         _backend = backend;
         HeadTokens = headTokens;
+        KvType = kvType;
         Config = tensors.Config;
         Rope = new RopeTable(Config.HeadSize, Config.RopeTheta, Config.RopeScaling);
         _embedding = backend.LoadWeight(tensors.Embedding);
@@ -41,7 +43,13 @@ internal sealed class LlamaModel
     /// <summary>The target's RoPE, scaling included.</summary>
     public RopeTable Rope { get; }
 
-    public KvCache CreateCache(int capacity) => _backend.AllocateKvCache(Config.Layers, Config.KvHeads, Config.HeadSize, capacity);
+    /// <summary>How its caches store keys and values, on the CPU.</summary>
+    public KvType KvType { get; }
+
+    public KvCache CreateCache(int capacity) => _backend.AllocateKvCache(Config.Layers, Config.KvHeads, Config.HeadSize, capacity, KvType);
+
+    /// <summary>Bytes of a cache of <paramref name="capacity"/> rows.</summary>
+    public long CacheBytes(int capacity) => _backend.KvCacheBytes(Config.Layers, Config.KvHeads, Config.HeadSize, capacity, KvType);
 
     /// <summary>Activations for up to <paramref name="rows"/> rows through this model's layers.</summary>
     public LayerScratch CreateScratch(Activations activations, int rows, string purpose) => _layers[0].CreateScratch(activations, rows, purpose);

@@ -149,11 +149,10 @@ internal sealed class SessionWork : IDisposable
 
     private bool TryCreateCaches(TargetSession session)
     {
-        LlamaConfig config = _target.Config;
         int capacity = session.MaxTokens + DraftTree.MaxNodes;
         MoaDrafter? moa = session.Drafting == Drafting.Moa ? _served.Moa : null;
-        long bytes = CacheBytes(config.Layers, config.KvHeads, config.HeadSize, capacity);
-        bytes += moa is null ? 0 : CacheBytes(1, moa.CrossAttentionConfig.KvHeads, moa.CrossAttentionConfig.HeadSize, capacity);
+        long bytes = _target.CacheBytes(capacity);
+        bytes += moa is null ? 0 : _backend.KvCacheBytes(1, moa.CrossAttentionConfig.KvHeads, moa.CrossAttentionConfig.HeadSize, capacity);
         if (!_sessions.TryReserve(session, bytes))
         {
             return false;
@@ -174,9 +173,6 @@ internal sealed class SessionWork : IDisposable
         moa?.Tables.ForEach(table => table.Covering(capacity + 1));
         return true;
     }
-
-    /// <summary>Keys and values as f32; heads are padded to whole vectors of 16.</summary>
-    private static long CacheBytes(int layers, int kvHeads, int headSize, int capacity) => 2L * sizeof(float) * layers * kvHeads * capacity * ((headSize + 15) / 16 * 16);
 
     /// <summary>Committed tokens were run: mix, send their state, and after the last choose the next token.</summary>
     private bool Fill(TargetSession session, RowRange rows, Result result)

@@ -3,162 +3,179 @@ using System.Runtime.Intrinsics;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
-/// <summary>What one query row sees.</summary>
-internal unsafe struct AttentionRow
-{
-    /// <summary>Keys [kv heads, capacity, row size] of the layer.</summary>
-    public float* Keys;
-
-    /// <summary>Values, likewise.</summary>
-    public float* Values;
-
-    /// <summary>Elements from one kv head to the next.</summary>
-    public long HeadStride;
-
-    /// <summary>Leading cache rows seen.</summary>
-    public int Prefix;
-
-    /// <summary>Single rows seen after them.</summary>
-    public int AncestorCount;
-
-    /// <summary>Their cache rows.</summary>
-    public int* Ancestors;
-}
-
-/// <summary>Consecutive query rows over one cache that share the loads of its keys and values.</summary>
-internal struct AttentionBlock
-{
-    /// <summary>First row.</summary>
-    public int First;
-
-    /// <summary>Rows.</summary>
-    public int Rows;
-
-    /// <summary>Shortest prefix among them.</summary>
-    public int CommonPrefix;
-
-    /// <summary>Longest prefix among them.</summary>
-    public int LongestPrefix;
-}
-
-/// <summary>Attention over caches for the thread team: items are (block, kv head).</summary>
-internal unsafe struct AttentionJob
-{
-    /// <summary>[n].</summary>
-    public AttentionRow* Rows;
-
-    /// <summary>Partition of the rows.</summary>
-    public AttentionBlock* Blocks;
-
-    /// <summary>K.</summary>
-    public int KvHeads;
-
-    /// <summary>H / K.</summary>
-    public int Group;
-
-    /// <summary>D.</summary>
-    public int HeadSize;
-
-    /// <summary>Softmax scale.</summary>
-    public float Scale;
-
-    /// <summary>[n, H*D].</summary>
-    public float* Queries;
-
-    /// <summary>Elements between query rows.</summary>
-    public nint QueryStride;
-
-    /// <summary>[n, H*D].</summary>
-    public float* Output;
-
-    /// <summary>Elements between output rows.</summary>
-    public nint OutputStride;
-
-    /// <summary>Keys [n, K*D] and values of group attention.</summary>
-    public float* GroupKeys, GroupValues;
-
-    /// <summary>Elements between their rows.</summary>
-    public nint GroupKeyStride, GroupValueStride;
-
-    /// <summary>L, rows per group of group attention.</summary>
-    public int GroupRows;
-
-    /// <summary>Most queries (rows x group heads) handled together.</summary>
-    public int QueryCapacity;
-
-    /// <summary>Elements between the score rows of two queries: most keys, rounded up, and one vector of slack.</summary>
-    public int ScoreStride;
-
-    /// <summary>First thread's working memory.</summary>
-    public byte* Scratch;
-
-    /// <summary>Bytes between the threads' parts.</summary>
-    public long ScratchStride;
-
-    /// <summary>Bytes of working memory per thread; <paramref name="packedRows"/> key and value rows are copied (group attention).</summary>
-    public static long ScratchBytes(int queries, int rowSize, int scoreStride, int packedRows) =>
-        sizeof(float) * (((long)queries * ((2 * rowSize) + 16 + scoreStride)) + (2L * packedRows * rowSize));
-}
-
 /// <summary>
 /// Softmax attention. A query's keys are numbered 0, 1, .. in the order it sees them; every reduction goes by that number and never
-/// by where a key lies, so a token gives the same bits in a tree as in a row. Per (query, key): one 16-lane dot product. Per query:
-/// the maximum, e^(score - max) summed in lane (number mod 16), the fixed tree over the lanes, one chain of fused multiply-adds
-/// over the values per element, and a product with the rounded reciprocal of the sum.
+/// by where a key lies, so a token gives the same bits in a tree as in a row. Per (query, key): one 16-lane dot product. Per query and block of
+/// <see cref="AttentionJob.KeyBlock"/> numbers: the maximum, e^(score - max) summed in lane (number mod 16), and one chain of fused multiply-adds
+/// over the values per element. Blocks join in ascending order: the sums so far and the block's are scaled by e^(own maximum - larger maximum), one of
+/// which is 1, the former with a product, the latter in a fused multiply-add. At the end the fixed tree over the lanes and a product with the rounded reciprocal of the sum.
+/// No more than a block's scores exist at a time, and blocks may be computed on different threads.
 /// </summary>
-internal static unsafe class AttentionKernels<TVec>
+internal static unsafe class AttentionKernels<TVec, TElement>
     where TVec : unmanaged, ISimd16<TVec>
+    where TElement : unmanaged, IStoredElement<TElement, TVec>
 {
-    /// <summary>One block of rows against one kv head of their cache.</summary>
+    /// <summary>One block of rows against one kv head of their cache, or against a part of its keys.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Cached(void* pointer, int thread, int item)
     {
         AttentionJob* job = (AttentionJob*)pointer;
-        (int blockIndex, int head) = Math.DivRem(item, job->KvHeads);
-        AttentionBlock block = job->Blocks[blockIndex];
-        AttentionRow* rows = job->Rows + block.First;
-        int group = job->Group, queries = block.Rows * group, rowSize = SimdMath.PadLanes(job->HeadSize);
-        int scoreStride = job->ScoreStride;
+        (int unit, int part) = Math.DivRem(item, job->KeyParts);
+        (int blockIndex, int head) = Math.DivRem(unit, job->KvHeads);
+        AttentionBlock* block = job->Blocks + blockIndex;
+        int queries = block->Rows * job->Group, rowSize = SimdMath.PadLanes(job->HeadSize);
+        int keyBlocks = Math.Max(1, (block->MostKeys + AttentionJob.KeyBlock - 1) / AttentionJob.KeyBlock);
+        int first = (int)((long)part * keyBlocks / job->KeyParts), end = (int)((part + 1L) * keyBlocks / job->KeyParts);
         float* q = (float*)(job->Scratch + (thread * job->ScratchStride));
-        float* sums = q + ((long)job->QueryCapacity * rowSize);
-        float* tile = sums + ((long)job->QueryCapacity * rowSize);
-        float* reciprocals = tile + ((long)job->QueryCapacity * 8);
-        float* scores = tile + ((long)job->QueryCapacity * 16);
-        float* keys = rows->Keys + (head * rows->HeadStride), values = rows->Values + (head * rows->HeadStride);
-
-        for (int r = 0; r < block.Rows; r++)
+        float* scores = q + ((long)queries * rowSize), tile = scores + ((long)queries * AttentionJob.KeyScoreStride), sums = tile + SimdMath.PadLanes(4 * queries);
+        if (first < end)
         {
-            PackQueries(job, block.First + r, head, q + ((long)r * group * rowSize), rowSize);
-        }
-
-        // Scores of a row beyond its own prefix are overwritten by its ancestors' or ignored.
-        Scores(keys, rowSize, null, block.LongestPrefix, q, queries, job->Scale, scores, scoreStride, tile);
-        for (int r = 0; r < block.Rows; r++)
-        {
-            AttentionRow* row = rows + r;
-            float* rowScores = scores + ((long)r * group * scoreStride);
-            Scores(
-                keys, rowSize, row->Ancestors, row->AncestorCount, q + ((long)r * group * rowSize), group, job->Scale, rowScores + row->Prefix, scoreStride, tile);
-            for (int h = 0; h < group; h++)
+            for (int r = 0; r < block->Rows; r++)
             {
-                reciprocals[(r * group) + h] = Softmax(rowScores + ((long)h * scoreStride), row->Prefix + row->AncestorCount);
+                PackQueries(job, block->First + r, head, q + ((long)r * job->Group * rowSize), rowSize);
             }
         }
 
-        Unsafe.InitBlockUnaligned(sums, 0, (uint)(queries * rowSize * sizeof(float)));
-        ValueKernels<TVec>.Run(scores, scoreStride, values, rowSize, null, block.CommonPrefix, sums, queries);
-        for (int r = 0; r < block.Rows; r++)
+        long size = AttentionSums.Floats(queries, rowSize);
+        if (job->KeyParts > 1)
         {
-            AttentionRow* row = rows + r;
-            float* rowScores = scores + ((long)r * group * scoreStride), rowSums = sums + ((long)r * group * rowSize);
-            ValueKernels<TVec>.Run(
-                rowScores + block.CommonPrefix, scoreStride, values + ((long)block.CommonPrefix * rowSize), rowSize, null, row->Prefix - block.CommonPrefix, rowSums, group);
-            ValueKernels<TVec>.Run(rowScores + row->Prefix, scoreStride, values, rowSize, row->Ancestors, row->AncestorCount, rowSums, group);
-            PutOutputs(job, block.First + r, head, rowSums, rowSize, reciprocals + (r * group));
+            float* partials = job->Partials + (unit * job->KeyBlocks * AttentionSums.Floats(job->QueryCapacity, rowSize));
+            for (int b = first; b < end; b++)
+            {
+                SumBlock(job, block, head, b, q, scores, tile, new AttentionSums(partials + (b * size), queries, rowSize));
+            }
+
+            // Whoever finishes the last part joins the blocks; the increment orders the others' writes before its reads.
+            if (Interlocked.Increment(ref job->Finished[unit]) == job->KeyParts)
+            {
+                AttentionSums all = new(partials, queries, rowSize);
+                for (int b = 1; b < keyBlocks; b++)
+                {
+                    Join(job, block, b, all, new AttentionSums(partials + (b * size), queries, rowSize));
+                }
+
+                PutOutputs(job, block, head, all);
+            }
+
+            return;
+        }
+
+        AttentionSums total = new(sums, queries, rowSize), next = new(sums + size, queries, rowSize);
+        SumBlock(job, block, head, 0, q, scores, tile, total);
+        for (int b = 1; b < keyBlocks; b++)
+        {
+            SumBlock(job, block, head, b, q, scores, tile, next);
+            Join(job, block, b, total, next);
+        }
+
+        PutOutputs(job, block, head, total);
+    }
+
+    /// <summary>The sums of key block <paramref name="b"/> for a block of rows; zeros for rows that see none of it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SumBlock(AttentionJob* job, AttentionBlock* block, int head, int b, float* q, float* scores, float* tile, AttentionSums sums)
+    {
+        AttentionRow* rows = job->Rows + block->First;
+        int group = job->Group, queries = block->Rows * group, rowSize = SimdMath.PadLanes(job->HeadSize);
+        int start = b * AttentionJob.KeyBlock;
+        TElement* keys = (TElement*)rows->Keys + (head * rows->HeadStride), values = (TElement*)rows->Values + (head * rows->HeadStride);
+        TElement* startKeys = keys + ((long)start * rowSize), startValues = values + ((long)start * rowSize);
+
+        // Scores of a row beyond its own prefix are overwritten by its ancestors' or ignored.
+        Scores(startKeys, rowSize, null, Math.Min(block->LongestPrefix - start, AttentionJob.KeyBlock), q, queries, job->Scale, scores, AttentionJob.KeyScoreStride, tile);
+        for (int r = 0; r < block->Rows; r++)
+        {
+            (int own, int ancestor, int ancestors) = Visible(rows + r, start);
+            float* rowScores = scores + ((long)r * group * AttentionJob.KeyScoreStride);
+            Scores(
+                keys, rowSize, rows[r].Ancestors + ancestor, ancestors, q + ((long)r * group * rowSize), group, job->Scale, rowScores + own, AttentionJob.KeyScoreStride, tile);
+            for (int i = r * group; i < (r + 1) * group; i++, rowScores += AttentionJob.KeyScoreStride)
+            {
+                TVec.Store(Exponentials(rowScores, own + ancestors, out sums.Maxima[i]), sums.Weights + (i * 16));
+            }
+        }
+
+        Unsafe.InitBlockUnaligned(sums.Values, 0, (uint)(queries * rowSize * sizeof(float)));
+        int common = Math.Clamp(block->CommonPrefix - start, 0, AttentionJob.KeyBlock);
+        ValueKernels<TVec, TElement>.Run(scores, AttentionJob.KeyScoreStride, startValues, rowSize, null, common, sums.Values, queries);
+        for (int r = 0; r < block->Rows; r++)
+        {
+            (int own, int ancestor, int ancestors) = Visible(rows + r, start);
+            float* weights = scores + ((long)r * group * AttentionJob.KeyScoreStride), to = sums.Values + ((long)r * group * rowSize);
+            ValueKernels<TVec, TElement>.Run(
+                weights + common, AttentionJob.KeyScoreStride, startValues + ((long)common * rowSize), rowSize, null, own - common, to, group);
+            ValueKernels<TVec, TElement>.Run(weights + own, AttentionJob.KeyScoreStride, values, rowSize, rows[r].Ancestors + ancestor, ancestors, to, group);
         }
     }
 
-    /// <summary>One group of rows against itself, one kv head.</summary>
+    /// <summary>What a row sees of the key block from number <paramref name="start"/> on: keys of its prefix, then some ancestors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (int Own, int Ancestor, int Ancestors) Visible(AttentionRow* row, int start)
+    {
+        int own = Math.Clamp(row->Prefix - start, 0, AttentionJob.KeyBlock);
+        int first = Math.Clamp(start - row->Prefix, 0, row->AncestorCount);
+        return (own, first, Math.Min(row->AncestorCount - first, AttentionJob.KeyBlock - own));
+    }
+
+    /// <summary>Adds key block <paramref name="b"/>'s sums to those of the blocks before it, for the rows that see some of it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Join(AttentionJob* job, AttentionBlock* block, int b, AttentionSums total, AttentionSums next)
+    {
+        int rowSize = SimdMath.PadLanes(job->HeadSize), queries = block->Rows * job->Group;
+        for (int i = 0; i < queries; i += 16)
+        {
+            TVec before = TVec.Load(total.Maxima + i), added = TVec.Load(next.Maxima + i), both = TVec.Max(before, added);
+            TVec.Store(SimdMath.ExpOfNegative(TVec.Subtract(before, both)), next.Factors + i);
+            TVec.Store(SimdMath.ExpOfNegative(TVec.Subtract(added, both)), next.AddedFactors + i);
+            TVec.Store(both, next.Maxima + i);
+        }
+
+        for (int r = 0; r < block->Rows; r++)
+        {
+            AttentionRow* row = job->Rows + block->First + r;
+            if (row->Prefix + row->AncestorCount <= b * AttentionJob.KeyBlock)
+            {
+                continue;
+            }
+
+            for (int i = r * job->Group; i < (r + 1) * job->Group; i++)
+            {
+                TVec before = TVec.Broadcast(next.Factors[i]), added = TVec.Broadcast(next.AddedFactors[i]);
+                total.Maxima[i] = next.Maxima[i];
+                float* to = total.Values + ((long)i * rowSize), from = next.Values + ((long)i * rowSize);
+                for (int d = 0; d < rowSize; d += 16)
+                {
+                    JoinVector(to + d, from + d, before, added);
+                }
+
+                JoinVector(total.Weights + (i * 16), next.Weights + (i * 16), before, added);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void JoinVector(float* to, float* from, TVec before, TVec added) =>
+        TVec.Store(TVec.Fma(TVec.Load(from), added, TVec.Multiply(TVec.Load(to), before)), to);
+
+    /// <summary>Divides and writes a block of rows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PutOutputs(AttentionJob* job, AttentionBlock* block, int head, AttentionSums sums)
+    {
+        int rowSize = SimdMath.PadLanes(job->HeadSize);
+        float* reciprocals = sums.Maxima;
+        for (int r = 0; r < block->Rows; r++)
+        {
+            AttentionRow* row = job->Rows + block->First + r;
+            for (int i = r * job->Group; i < (r + 1) * job->Group; i++)
+            {
+                reciprocals[i] = row->Prefix + row->AncestorCount == 0 ? 0f : 1f / TVec.Sum(TVec.Load(sums.Weights + (i * 16)));
+            }
+
+            PutOutputs(job, block->First + r, head, sums.Values + ((long)r * job->Group * rowSize), rowSize, reciprocals + (r * job->Group));
+        }
+    }
+
+    /// <summary>One group of rows against itself, one kv head; f32 elements. A group is one block of keys, whatever its length.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Grouped(void* pointer, int thread, int item)
     {
@@ -187,14 +204,14 @@ internal static unsafe class AttentionKernels<TVec>
                 PackQueries(job, first + start + r, head, q + ((long)r * group * rowSize), rowSize);
             }
 
-            Scores(keys, rowSize, null, length, q, queries, job->Scale, scores, scoreStride, tile);
+            Scores((TElement*)keys, rowSize, null, length, q, queries, job->Scale, scores, scoreStride, tile);
             for (int i = 0; i < queries; i++)
             {
-                reciprocals[i] = Softmax(scores + ((long)i * scoreStride), length);
+                reciprocals[i] = 1f / TVec.Sum(Exponentials(scores + ((long)i * scoreStride), length, out _));
             }
 
             Unsafe.InitBlockUnaligned(sums, 0, (uint)(queries * rowSize * sizeof(float)));
-            ValueKernels<TVec>.Run(scores, scoreStride, values, rowSize, null, length, sums, queries);
+            ValueKernels<TVec, TElement>.Run(scores, scoreStride, (TElement*)values, rowSize, null, length, sums, queries);
             for (int r = 0; r < rows; r++)
             {
                 PutOutputs(job, first + start + r, head, sums + ((long)r * group * rowSize), rowSize, reciprocals + (r * group));
@@ -219,14 +236,14 @@ internal static unsafe class AttentionKernels<TVec>
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scores(
-        float* keys, int rowSize, int* rows, int count, float* q, int queries, float scale, float* scores, int scoreStride, float* tile)
+        TElement* keys, int rowSize, int* rows, int count, float* q, int queries, float scale, float* scores, int scoreStride, float* tile)
     {
         Vector128<float> scales = Vector128.Create(scale);
         for (int j = 0; j < count; j += 4)
         {
             int last = count - 1;
-            float* k0 = Key(j), k1 = Key(Math.Min(j + 1, last)), k2 = Key(Math.Min(j + 2, last)), k3 = Key(Math.Min(j + 3, last));
-            DotKernels<TVec>.Run(k0, k1, k2, k3, q, rowSize, queries, rowSize, tile);
+            TElement* k0 = Key(j), k1 = Key(Math.Min(j + 1, last)), k2 = Key(Math.Min(j + 2, last)), k3 = Key(Math.Min(j + 3, last));
+            DotKernels<TVec, TElement>.Run(k0, k1, k2, k3, q, rowSize, queries, rowSize, tile);
             for (int i = 0; i < queries; i++)
             {
                 (Vector128.Load(tile + (4 * i)) * scales).Store(scores + ((long)i * scoreStride) + j);
@@ -234,33 +251,34 @@ internal static unsafe class AttentionKernels<TVec>
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        float* Key(int j) => keys + ((long)(rows is null ? j : rows[j]) * rowSize);
+        TElement* Key(int j) => keys + ((long)(rows is null ? j : rows[j]) * rowSize);
     }
 
-    /// <summary>Replaces scores by e^(score - max).</summary>
-    /// <returns>The reciprocal of their sum; 0 without keys.</returns>
+    /// <summary>Replaces scores by e^(score - max); overwrites up to 16 elements after them.</summary>
+    /// <param name="scores">[<paramref name="count"/>].</param>
+    /// <param name="count">Keys.</param>
+    /// <param name="max">The largest score that is a number; the smallest f32 where that is less or there is none.</param>
+    /// <returns>Their sums by number mod 16; zeros without keys.</returns>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Softmax(float* scores, int count)
+    private static TVec Exponentials(float* scores, int count, out float max)
     {
-        if (count == 0)
-        {
-            return 0f;
-        }
-
-        for (int i = count; (i & 15) != 0; i++)
-        {
-            scores[i] = float.NegativeInfinity;
-        }
-
-        TVec max = TVec.Broadcast(SimdMath.MaxOf<TVec>(scores, count)), sum = TVec.Zero;
+        TVec.Store(TVec.Broadcast(float.NegativeInfinity), scores + count);
+        TVec largest = TVec.Broadcast(float.MinValue), sum = TVec.Zero;
         for (int i = 0; i < count; i += 16)
         {
-            TVec e = SimdMath.Exp(TVec.Subtract(TVec.Load(scores + i), max));
+            largest = TVec.Max(TVec.Load(scores + i), largest);
+        }
+
+        max = SimdMath.LargestLane(largest);
+        largest = TVec.Broadcast(max);
+        for (int i = 0; i < count; i += 16)
+        {
+            TVec e = SimdMath.ExpOfNegative(TVec.Subtract(TVec.Load(scores + i), largest));
             sum = TVec.Add(sum, e);
             TVec.Store(e, scores + i);
         }
 
-        return 1f / TVec.Sum(sum);
+        return sum;
     }
 
     /// <summary>output = sums * reciprocal for a row's head group.</summary>

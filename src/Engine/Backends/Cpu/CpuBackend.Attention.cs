@@ -1,3 +1,5 @@
+using LowLevelSpec.Models;
+
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <content>Caches and attention.</content>
@@ -5,6 +7,9 @@ public sealed unsafe partial class CpuBackend
 {
     // Queries (rows x heads of a group) that share the loads of keys and values.
     private const int QueriesPerBlock = 12;
+
+    // Keys are split over threads only while the sums of their blocks stay below this.
+    private const long MostPartialBytes = 64L << 20;
 
     /// <inheritdoc/>
     public void StoreKv(PassBatch batch, int layer, Matrix k, Matrix v)
@@ -21,12 +26,12 @@ public sealed unsafe partial class CpuBackend
 
             CpuKvCache cache = Cpu(batch.Cache(i));
             Check(k.Columns == cache.KvHeads * cache.HeadSize && (uint)layer < (uint)cache.Layers, "StoreKv's keys do not fit the cache");
-            long bytes = (long)cache.HeadSize * sizeof(float);
-            float* toKeys = cache.Keys(layer) + ((long)cacheRows[i] * cache.RowSize), toValues = cache.Values(layer) + ((long)cacheRows[i] * cache.RowSize);
+            byte* toKeys = cache.Keys(layer), toValues = cache.Values(layer);
             for (int head = 0; head < cache.KvHeads; head++)
             {
-                Buffer.MemoryCopy(keys + ((long)i * k.Stride) + (head * cache.HeadSize), toKeys + (head * cache.HeadStride), bytes, bytes);
-                Buffer.MemoryCopy(values + ((long)i * v.Stride) + (head * cache.HeadSize), toValues + (head * cache.HeadStride), bytes, bytes);
+                long at = ((head * cache.HeadStride) + ((long)cacheRows[i] * cache.RowSize)) * cache.ElementBytes;
+                cache.Store(keys + ((long)i * k.Stride) + (head * cache.HeadSize), toKeys + at);
+                cache.Store(values + ((long)i * v.Stride) + (head * cache.HeadSize), toValues + at);
             }
 
             GC.KeepAlive(cache);
@@ -106,7 +111,7 @@ public sealed unsafe partial class CpuBackend
         lock (_team.Gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            job.Scratch = _scratch.PerThread(AttentionJob.ScratchBytes(job.QueryCapacity, rowSize, job.ScoreStride, groupRows));
+            job.Scratch = _scratch.PerThread(AttentionJob.GroupScratchBytes(job.QueryCapacity, rowSize, job.ScoreStride, groupRows));
             job.ScratchStride = _scratch.ThreadStride;
             RunItems(_kernels.GroupAttention, &job, queries.Rows / groupRows * kvHeads, OperationCosts.GroupAttention(queries.Rows / groupRows, groupRows, heads, kvHeads, headSize));
         }
@@ -125,18 +130,19 @@ public sealed unsafe partial class CpuBackend
         Check(count >= 0 && firstRow.Value >= 0 && firstRow.Value + (long)count <= from.Capacity, "GatherLayers is asked for rows outside the cache");
         Expect(output, checked(count * from.Layers), 2 * from.KvHeads * headSize, "GatherLayers' output");
         float* to = Data(output);
-        long bytes = (long)headSize * sizeof(float);
+        delegate*<byte*, float*, int, void> load = _kernels.RowDecoder(from.Type switch { KvType.F32 => TensorType.F32, KvType.F16 => TensorType.F16, _ => TensorType.BF16 });
+        long rowBytes = (long)from.RowSize * from.ElementBytes;
         for (int layer = 0; layer < from.Layers; layer++)
         {
             for (int head = 0; head < from.KvHeads; head++)
             {
-                long offset = (head * from.HeadStride) + ((long)firstRow.Value * from.RowSize);
-                float* keys = from.Keys(layer) + offset, values = from.Values(layer) + offset;
+                long offset = (head * from.HeadStride * from.ElementBytes) + (firstRow.Value * rowBytes);
+                byte* keys = from.Keys(layer) + offset, values = from.Values(layer) + offset;
                 for (int t = 0; t < count; t++)
                 {
                     float* row = to + ((((long)t * from.Layers) + layer) * output.Stride) + (2 * head * headSize);
-                    Buffer.MemoryCopy(keys + ((long)t * from.RowSize), row, bytes, bytes);
-                    Buffer.MemoryCopy(values + ((long)t * from.RowSize), row + headSize, bytes, bytes);
+                    load(keys + (t * rowBytes), row, headSize);
+                    load(values + (t * rowBytes), row + headSize, headSize);
                 }
             }
         }
@@ -158,17 +164,18 @@ public sealed unsafe partial class CpuBackend
             moved += rows[i] == at + i ? 1 : 0;
         }
 
-        long bytes = (long)kv.RowSize * sizeof(float);
+        long bytes = (long)kv.RowSize * kv.ElementBytes;
         for (int layer = 0; layer < (moved == rows.Length ? 0 : kv.Layers); layer++)
         {
             for (int head = 0; head < kv.KvHeads; head++)
             {
-                float* keys = kv.Keys(layer) + (head * kv.HeadStride), values = kv.Values(layer) + (head * kv.HeadStride);
+                long start = head * kv.HeadStride * kv.ElementBytes;
+                byte* keys = kv.Keys(layer) + start, values = kv.Values(layer) + start;
                 for (int i = 0; i < rows.Length; i++)
                 {
                     if (rows[i] != at + i)
                     {
-                        long from = (long)rows[i] * kv.RowSize, to = (long)(at + i) * kv.RowSize;
+                        long from = rows[i] * bytes, to = (at + i) * bytes;
                         Buffer.MemoryCopy(keys + from, keys + to, bytes, bytes);
                         Buffer.MemoryCopy(values + from, values + to, bytes, bytes);
                     }
@@ -180,29 +187,54 @@ public sealed unsafe partial class CpuBackend
         GC.KeepAlive(cache);
     }
 
-    /// <summary>Spells the batch out in shared working memory, [rows][blocks][ancestor rows], and runs it. Holds the team's gate.</summary>
+    /// <summary>
+    /// Spells the batch out in shared working memory, [rows][blocks][ancestor rows][finished parts][sums of key blocks], and runs it. Holds the team's gate.
+    /// </summary>
     private void RunAttention(PassBatch batch, int layer, ref AttentionJob job)
     {
         int n = batch.Count, mostKeys = 0;
         long ancestors = 0, keys = 0;
+        KvType type = Cpu(batch.Cache(0)).Type;
+        bool isFinite = true;
         ReadOnlySpan<int> prefix = batch.Prefix;
         for (int i = 0; i < n; i++)
         {
             CpuKvCache cache = Cpu(batch.Cache(i));
             Check(cache.KvHeads == job.KvHeads && cache.HeadSize == job.HeadSize && (uint)layer < (uint)cache.Layers, "Attention's caches differ in shape or lack the layer");
+            Check(cache.Type == type, "Attention's caches differ in type");
             Check(prefix[i] >= 0 && prefix[i] <= cache.Capacity, "a prefix lies outside the cache");
             int list = batch.Ancestors(i).Length;
             ancestors += list;
             keys += prefix[i] + list;
+            isFinite &= cache.IsFinite;
 
             // Sized by what the cache can hold, so that working memory does not grow with every token.
             mostKeys = Math.Max(mostKeys, cache.Capacity + list);
         }
 
-        byte* shared = _scratch.Shared((n * (long)(sizeof(AttentionRow) + sizeof(AttentionBlock))) + (ancestors * sizeof(int)));
+        OperationCost cost = OperationCosts.Attention(keys, job.Group * job.KvHeads, job.KvHeads, job.HeadSize, CpuKvCache.BytesOf(type));
+        int rowsPerBlock = Math.Max(1, QueriesPerBlock / job.Group), wanted = _team.Threads == 1 ? 1 : 3 * _team.Threads;
+        rowsPerBlock = Math.Clamp(n * job.KvHeads / wanted, 1, rowsPerBlock);
+        job.QueryCapacity = rowsPerBlock * job.Group;
+        job.KeyParts = 1;
+        job.KeyBlocks = (mostKeys + AttentionJob.KeyBlock - 1) / AttentionJob.KeyBlock;
+        int units = CountBlocks(batch, rowsPerBlock) * job.KvHeads, rowSize = SimdMath.PadLanes(job.HeadSize);
+        long partials = units * (long)job.KeyBlocks * AttentionSums.Floats(job.QueryCapacity, rowSize) * sizeof(float);
+        int items = Items(int.MaxValue, cost.Bytes, cost.Flops);
+        if (units < items && partials <= MostPartialBytes)
+        {
+            job.KeyParts = Math.Min(job.KeyBlocks, (items + units - 1) / units);
+        }
+
+        long lists = (n * (long)(sizeof(AttentionRow) + sizeof(AttentionBlock))) + ((ancestors + units) * sizeof(int));
+        lists = (lists + 63) & ~63L;
+        byte* shared = _scratch.Shared(lists + (job.KeyParts > 1 ? partials : 0));
         job.Rows = (AttentionRow*)shared;
         job.Blocks = (AttentionBlock*)(job.Rows + n);
         int* ancestorRows = (int*)(job.Blocks + n);
+        job.Finished = ancestorRows + ancestors;
+        job.Partials = (float*)(shared + lists);
+        new Span<int>(job.Finished, units).Clear();
         for (int i = 0; i < n; i++)
         {
             CpuKvCache cache = Cpu(batch.Cache(i));
@@ -225,39 +257,48 @@ public sealed unsafe partial class CpuBackend
             ancestorRows += list.Length;
         }
 
-        OperationCost cost = OperationCosts.Attention(keys, job.Group * job.KvHeads, job.KvHeads, job.HeadSize);
-        int rowsPerBlock = Math.Max(1, QueriesPerBlock / job.Group), wanted = _team.Threads == 1 ? 1 : 3 * _team.Threads;
-        rowsPerBlock = Math.Clamp(n * job.KvHeads / wanted, 1, rowsPerBlock);
-        int blocks = FormBlocks(batch, job.Rows, job.Blocks, rowsPerBlock);
-        job.QueryCapacity = rowsPerBlock * job.Group;
-        job.ScoreStride = SimdMath.PadLanes(mostKeys) + 16;
-        job.Scratch = _scratch.PerThread(AttentionJob.ScratchBytes(job.QueryCapacity, SimdMath.PadLanes(job.HeadSize), job.ScoreStride, 0));
+        FormBlocks(batch, job.Rows, job.Blocks, rowsPerBlock);
+        job.Scratch = _scratch.PerThread(AttentionJob.CachedScratchBytes(job.QueryCapacity, rowSize));
         job.ScratchStride = _scratch.ThreadStride;
         fixed (AttentionJob* pointer = &job)
         {
-            RunItems(_kernels.Attention, pointer, blocks * job.KvHeads, cost);
+            RunItems(_kernels.Attention(type, isFinite), pointer, units * job.KeyParts, cost);
         }
     }
 
-    private static int FormBlocks(PassBatch batch, AttentionRow* rows, AttentionBlock* blocks, int rowsPerBlock)
+    /// <summary>How many blocks <see cref="FormBlocks"/> makes of the batch.</summary>
+    private static int CountBlocks(PassBatch batch, int rowsPerBlock)
+    {
+        int count = 0;
+        for (int i = 0, rows = 0; i < batch.Count; i++, rows++)
+        {
+            if (i == 0 || rows == rowsPerBlock || !ReferenceEquals(batch.Cache(i), batch.Cache(i - 1)))
+            {
+                count++;
+                rows = 0;
+            }
+        }
+
+        return count;
+    }
+
+    private static void FormBlocks(PassBatch batch, AttentionRow* rows, AttentionBlock* blocks, int rowsPerBlock)
     {
         int count = 0;
         for (int i = 0; i < batch.Count; i++)
         {
             AttentionBlock* last = blocks + count - 1;
-            if (count > 0 && last->Rows < rowsPerBlock && ReferenceEquals(batch.Cache(i), batch.Cache(last->First)))
+            if (count == 0 || last->Rows == rowsPerBlock || !ReferenceEquals(batch.Cache(i), batch.Cache(i - 1)))
             {
-                last->Rows++;
-                last->CommonPrefix = Math.Min(last->CommonPrefix, rows[i].Prefix);
-                last->LongestPrefix = Math.Max(last->LongestPrefix, rows[i].Prefix);
+                last = blocks + count++;
+                *last = new AttentionBlock { First = i, CommonPrefix = int.MaxValue };
             }
-            else
-            {
-                blocks[count++] = new AttentionBlock { First = i, Rows = 1, CommonPrefix = rows[i].Prefix, LongestPrefix = rows[i].Prefix };
-            }
-        }
 
-        return count;
+            last->Rows++;
+            last->CommonPrefix = Math.Min(last->CommonPrefix, rows[i].Prefix);
+            last->LongestPrefix = Math.Max(last->LongestPrefix, rows[i].Prefix);
+            last->MostKeys = Math.Max(last->MostKeys, rows[i].Prefix + rows[i].AncestorCount);
+        }
     }
 
     /// <summary>Runs items on the team, or on the caller alone where they are too little work to share. Holds the team's gate.</summary>

@@ -6,7 +6,7 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <summary>
 /// The operations on the CPU. Weights are read where the file is mapped, in their stored type, or, for integer arithmetic, from a repacked copy
-/// (<see cref="PackedWeights"/>); activations, keys and values are f32.
+/// (<see cref="PackedWeights"/>); activations are f32, keys and values f32 or 16 bits.
 /// All four vector widths, any number of threads and any number of rows give the same bits. Operations are done when they return.
 /// A call allocates no managed memory, and native memory only when a shape exceeds all earlier ones.
 /// </summary>
@@ -82,14 +82,18 @@ public sealed unsafe partial class CpuBackend : IBackend
     }
 
     /// <inheritdoc/>
-    public KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity)
+    public KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layers);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(kvHeads);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(headSize);
         ArgumentOutOfRangeException.ThrowIfNegative(capacity);
-        return new CpuKvCache(layers, kvHeads, headSize, capacity);
+        return new CpuKvCache(layers, kvHeads, headSize, capacity, type);
     }
+
+    /// <inheritdoc/>
+    public long KvCacheBytes(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32) =>
+        2L * CpuKvCache.BytesOf(type) * layers * kvHeads * capacity * SimdMath.PadLanes(headSize);
 
     /// <inheritdoc/>
     public Weight LoadWeight(TensorView view)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using LowLevelSpec.Models;
 
@@ -64,7 +65,7 @@ internal sealed unsafe class CpuBuffer(long length, string purpose) : TensorBuff
 }
 
 /// <summary>
-/// Keys and values as f32 [layers, kv heads, capacity rows, <see cref="RowSize"/>], keys first, then values. A row's elements
+/// Keys and values [layers, kv heads, capacity rows, <see cref="RowSize"/>] as f32 or 16 bits, keys first, then values. A row's elements
 /// beyond the head size stay zero, so kernels read whole vectors.
 /// </summary>
 internal sealed unsafe class CpuKvCache : KvCache
@@ -72,22 +73,32 @@ internal sealed unsafe class CpuKvCache : KvCache
     private readonly NativeBlock _block;
     private readonly long _half;
 
-    public CpuKvCache(int layers, int kvHeads, int headSize, int capacity)
+    public CpuKvCache(int layers, int kvHeads, int headSize, int capacity, KvType type)
         : base(layers, kvHeads, headSize, capacity)
     {
+        Type = type;
         RowSize = SimdMath.PadLanes(headSize);
         string purpose = $"a key/value cache of {capacity} rows ({layers} layers, {kvHeads} heads of {headSize})";
         try
         {
             HeadStride = checked((long)capacity * RowSize);
-            _half = checked(layers * kvHeads * HeadStride);
-            _block = new NativeBlock(checked(2 * sizeof(float) * _half), purpose);
+            _half = checked(layers * kvHeads * HeadStride * ElementBytes);
+            _block = new NativeBlock(checked(2 * _half), purpose);
         }
         catch (OverflowException e)
         {
             throw new InputException($"{purpose} is larger than any address space; use a shorter context", e);
         }
     }
+
+    /// <summary>How elements are stored.</summary>
+    public KvType Type { get; }
+
+    /// <summary>Bytes of an element.</summary>
+    public int ElementBytes => BytesOf(Type);
+
+    /// <summary>Whether every half that was ever stored is finite, which kernels may then take for granted. A sticky note: rows that go do not restore it.</summary>
+    public bool IsFinite { get; private set; } = true;
 
     /// <summary>Elements from one row of a head to the next: the head size rounded up to whole vectors.</summary>
     public int RowSize { get; }
@@ -96,10 +107,30 @@ internal sealed unsafe class CpuKvCache : KvCache
     public long HeadStride { get; }
 
     /// <summary>Keys [kv heads, capacity, RowSize] of a layer.</summary>
-    public float* Keys(int layer) => Base() + (layer * KvHeads * HeadStride);
+    public byte* Keys(int layer) => Base() + (layer * KvHeads * HeadStride * ElementBytes);
 
     /// <summary>Values [kv heads, capacity, RowSize] of a layer.</summary>
-    public float* Values(int layer) => Keys(layer) + _half;
+    public byte* Values(int layer) => Keys(layer) + _half;
+
+    /// <summary>Bytes of an element of <paramref name="type"/>.</summary>
+    public static int BytesOf(KvType type) => type == KvType.F32 ? sizeof(float) : sizeof(ushort);
+
+    /// <summary>Stores one head's <see cref="KvCache.HeadSize"/> values, rounded to the cache's type.</summary>
+    public void Store(float* values, byte* destination)
+    {
+        switch (Type)
+        {
+            case KvType.F32:
+                Unsafe.CopyBlockUnaligned(destination, values, (uint)(HeadSize * sizeof(float)));
+                break;
+            case KvType.F16:
+                IsFinite &= HalfConversion.ToHalf(values, (ushort*)destination, HeadSize);
+                break;
+            default:
+                HalfConversion.ToBFloat16(values, (ushort*)destination, HeadSize);
+                break;
+        }
+    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -110,11 +141,11 @@ internal sealed unsafe class CpuKvCache : KvCache
         }
     }
 
-    private float* Base()
+    private byte* Base()
     {
         byte* pointer = _block.Pointer;
         ObjectDisposedException.ThrowIf(pointer is null, this);
-        return (float*)pointer;
+        return pointer;
     }
 }
 

@@ -3,19 +3,20 @@ using System.Runtime.CompilerServices;
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <summary>
-/// Dot products of f32 rows, several at once. Each (row, output) pair has one accumulator of 16 lanes that takes the vectors
+/// Dot products of f32 rows with rows in a stored type, several at once. Each (row, output) pair has one accumulator of 16 lanes that takes the vectors
 /// k = 0, 16, 32, .. in order and is summed by <see cref="ISimd16{T}.Sum"/>: how many pairs share a register tile changes no bit.
 /// Lengths are multiples of 16.
 /// </summary>
-internal static unsafe class DotKernels<TVec>
+internal static unsafe class DotKernels<TVec, TElement>
     where TVec : unmanaged, ISimd16<TVec>
+    where TElement : unmanaged, IStoredElement<TElement, TVec>
 {
     /// <summary>
     /// sums[row * 4 + output] = x[row] . w[output] for <paramref name="rows"/> rows, <paramref name="stride"/> elements apart, and 4
     /// outputs. Rows are dealt evenly to tiles, so that none is left to a tile too narrow to hide the latency of its chains.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int rows, int length, float* sums)
+    public static void Run(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, nint stride, int rows, int length, float* sums)
     {
         int tiles = (rows + TVec.RowTile - 1) / TVec.RowTile;
         for (int tile = 0, row = 0; tile < tiles; tile++)
@@ -46,7 +47,7 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2(float* w0, float* w1, float* x, nint stride, int rows, int length, float* sums)
+    private static void Tile2(TElement* w0, TElement* w1, float* x, nint stride, int rows, int length, float* sums)
     {
         switch (rows)
         {
@@ -57,12 +58,12 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x1(float* w0, float* w1, float* x, int length, float* sums)
+    private static void Tile2x1(TElement* w0, TElement* w1, float* x, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero;
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k);
             TVec y0 = TVec.Load(x + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -72,14 +73,14 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x2(float* w0, float* w1, float* x, nint stride, int length, float* sums)
+    private static void Tile2x2(TElement* w0, TElement* w1, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero;
         float* x0 = x, x1 = x + stride;
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -93,7 +94,7 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x3(float* w0, float* w1, float* x, nint stride, int length, float* sums)
+    private static void Tile2x3(TElement* w0, TElement* w1, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero;
@@ -101,7 +102,7 @@ internal static unsafe class DotKernels<TVec>
         float* x0 = x, x1 = x + stride, x2 = x + (2 * stride);
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -119,12 +120,12 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x1(float* w0, float* w1, float* w2, float* w3, float* x, int length, float* sums)
+    private static void Tile4x1(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k), v2 = TVec.Load(w2 + k), v3 = TVec.Load(w3 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k), v2 = TElement.Load(w2 + k), v3 = TElement.Load(w3 + k);
             TVec y0 = TVec.Load(x + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -136,14 +137,14 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x2(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int length, float* sums)
+    private static void Tile4x2(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero, b2 = TVec.Zero, b3 = TVec.Zero;
         float* x0 = x, x1 = x + stride;
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k), v2 = TVec.Load(w2 + k), v3 = TVec.Load(w3 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k), v2 = TElement.Load(w2 + k), v3 = TElement.Load(w3 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -161,7 +162,7 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x3(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int length, float* sums)
+    private static void Tile4x3(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero, b2 = TVec.Zero, b3 = TVec.Zero;
@@ -169,7 +170,7 @@ internal static unsafe class DotKernels<TVec>
         float* x0 = x, x1 = x + stride, x2 = x + (2 * stride);
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k), v2 = TVec.Load(w2 + k), v3 = TVec.Load(w3 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k), v2 = TElement.Load(w2 + k), v3 = TElement.Load(w3 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -193,7 +194,7 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x4(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int length, float* sums)
+    private static void Tile4x4(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero, b2 = TVec.Zero, b3 = TVec.Zero;
@@ -202,7 +203,7 @@ internal static unsafe class DotKernels<TVec>
         float* x0 = x, x1 = x + stride, x2 = x + (2 * stride), x3 = x + (3 * stride);
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k), v2 = TVec.Load(w2 + k), v3 = TVec.Load(w3 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k), v2 = TElement.Load(w2 + k), v3 = TElement.Load(w3 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -232,7 +233,7 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x5(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int length, float* sums)
+    private static void Tile4x5(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero, b2 = TVec.Zero, b3 = TVec.Zero;
@@ -242,7 +243,7 @@ internal static unsafe class DotKernels<TVec>
         float* x0 = x, x1 = x + stride, x2 = x + (2 * stride), x3 = x + (3 * stride), x4 = x + (4 * stride);
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k), v2 = TVec.Load(w2 + k), v3 = TVec.Load(w3 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k), v2 = TElement.Load(w2 + k), v3 = TElement.Load(w3 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);
@@ -278,7 +279,7 @@ internal static unsafe class DotKernels<TVec>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile4x6(float* w0, float* w1, float* w2, float* w3, float* x, nint stride, int length, float* sums)
+    private static void Tile4x6(TElement* w0, TElement* w1, TElement* w2, TElement* w3, float* x, nint stride, int length, float* sums)
     {
         TVec a0 = TVec.Zero, a1 = TVec.Zero, a2 = TVec.Zero, a3 = TVec.Zero;
         TVec b0 = TVec.Zero, b1 = TVec.Zero, b2 = TVec.Zero, b3 = TVec.Zero;
@@ -289,7 +290,7 @@ internal static unsafe class DotKernels<TVec>
         float* x0 = x, x1 = x + stride, x2 = x + (2 * stride), x3 = x + (3 * stride), x4 = x + (4 * stride), x5 = x + (5 * stride);
         for (nint k = 0; k < length; k += 16)
         {
-            TVec v0 = TVec.Load(w0 + k), v1 = TVec.Load(w1 + k), v2 = TVec.Load(w2 + k), v3 = TVec.Load(w3 + k);
+            TVec v0 = TElement.Load(w0 + k), v1 = TElement.Load(w1 + k), v2 = TElement.Load(w2 + k), v3 = TElement.Load(w3 + k);
             TVec y0 = TVec.Load(x0 + k);
             a0 = TVec.Fma(v0, y0, a0);
             a1 = TVec.Fma(v1, y0, a1);

@@ -13,10 +13,7 @@ internal abstract unsafe class KernelSet
     /// <summary><see cref="MatMulKernels{TVec}.Tiled"/>.</summary>
     public abstract delegate*<void*, int, int, void> MatMulTiled { get; }
 
-    /// <summary><see cref="AttentionKernels{TVec}.Cached"/>.</summary>
-    public abstract delegate*<void*, int, int, void> Attention { get; }
-
-    /// <summary><see cref="AttentionKernels{TVec}.Grouped"/>.</summary>
+    /// <summary><see cref="AttentionKernels{TVec, TElement}.Grouped"/>.</summary>
     public abstract delegate*<void*, int, int, void> GroupAttention { get; }
 
     /// <summary><see cref="ElementKernels{TVec}.RmsNorm"/>.</summary>
@@ -66,6 +63,12 @@ internal abstract unsafe class KernelSet
         };
     }
 
+    /// <summary>
+    /// <see cref="AttentionKernels{TVec, TElement}.Cached"/> over caches of <paramref name="type"/>; <paramref name="isFinite"/>: whether their halves are known
+    /// to be finite, which changes no bit.
+    /// </summary>
+    public abstract delegate*<void*, int, int, void> Attention(KvType type, bool isFinite);
+
     /// <summary>The matrix kernel that decodes <paramref name="type"/> in registers for <paramref name="rows"/> rows, null where there is none.</summary>
     public abstract delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows);
 
@@ -100,10 +103,7 @@ internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
     public override delegate*<void*, int, int, void> MatMulTiled => &MatMulKernels<TVec>.Tiled;
 
     /// <inheritdoc/>
-    public override delegate*<void*, int, int, void> Attention => &AttentionKernels<TVec>.Cached;
-
-    /// <inheritdoc/>
-    public override delegate*<void*, int, int, void> GroupAttention => &AttentionKernels<TVec>.Grouped;
+    public override delegate*<void*, int, int, void> GroupAttention => &AttentionKernels<TVec, StoredSingle<TVec>>.Grouped;
 
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> RmsNorm => &ElementKernels<TVec>.RmsNorm;
@@ -122,6 +122,14 @@ internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
 
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> ArgMax => &SelectionKernels<TVec>.ArgMax;
+
+    /// <inheritdoc/>
+    public override delegate*<void*, int, int, void> Attention(KvType type, bool isFinite) => type switch
+    {
+        KvType.F32 => &AttentionKernels<TVec, StoredSingle<TVec>>.Cached,
+        KvType.BF16 => &AttentionKernels<TVec, StoredBFloat16<TVec>>.Cached,
+        _ => isFinite ? &AttentionKernels<TVec, StoredFiniteHalf<TVec>>.Cached : &AttentionKernels<TVec, StoredHalf<TVec>>.Cached,
+    };
 
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> MatMulInRegisters(TensorType type, int rows) =>

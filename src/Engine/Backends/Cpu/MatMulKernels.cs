@@ -158,8 +158,8 @@ internal static unsafe partial class MatMulKernels<TVec>
                         Prefetch(next);
                     }
 
-                    DotKernels<TVec>.Run(
-                        rows[i], rows[i + 1], rows[i + 2], rows[i + 3], job->Input + (row * job->InputStride), job->InputStride, tileRows, length, sums);
+                    DotKernels<TVec, StoredSingle<TVec>>.Run(
+                        (StoredSingle<TVec>*)rows[i], (StoredSingle<TVec>*)rows[i + 1], (StoredSingle<TVec>*)rows[i + 2], (StoredSingle<TVec>*)rows[i + 3], job->Input + (row * job->InputStride), job->InputStride, tileRows, length, sums);
                     for (int r = 0; r < tileRows; r++)
                     {
                         job->Target.Put(sums + (4 * r), row + r, output + i);

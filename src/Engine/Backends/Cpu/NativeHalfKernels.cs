@@ -74,7 +74,7 @@ internal static class NativeHalfKernels
     public const int TileRows = 6;
 }
 
-/// <summary>Products by the native library's tile over weights of 16 bits: the chains and the final tree of <see cref="DotKernels{TVec}"/>, so the same bits.</summary>
+/// <summary>Products by the native library's tile over weights of 16 bits: the chains and the final tree of <see cref="DotKernels{TVec, TElement}"/>, so the same bits.</summary>
 internal static unsafe class NativeHalfKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {

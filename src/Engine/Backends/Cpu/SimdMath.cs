@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
@@ -38,20 +39,24 @@ internal static unsafe class SimdMath
         // Max and Min give their second argument for NaN, so x comes second.
         x = TVec.Min(TVec.Broadcast(89f), TVec.Max(TVec.Broadcast(-105f), x));
         TVec rounder = TVec.Broadcast(Rounder);
-        TVec n = TVec.Subtract(TVec.Fma(x, TVec.Broadcast(Log2E), rounder), rounder);
-        TVec r = TVec.Fma(n, TVec.Broadcast(-Ln2High), x);
-        r = TVec.Fma(n, TVec.Broadcast(-Ln2Low), r);
-        TVec p = TVec.Broadcast(0.0013926177501010365f);
-        p = TVec.Fma(p, r, TVec.Broadcast(0.00836317418011074f));
-        p = TVec.Fma(p, r, TVec.Broadcast(0.041666554653757494f));
-        p = TVec.Fma(p, r, TVec.Broadcast(0.16666577018959405f));
-        p = TVec.Fma(p, r, TVec.Broadcast(0.5f));
-        TVec one = TVec.Broadcast(1f);
-        p = TVec.Add(TVec.Fma(TVec.Multiply(r, r), p, r), one);
+        TVec p = ReducedExp(x, out TVec n);
 
         // 2^n reaches past both ends of the exponent range (subnormals, overflow), so it is applied in two halves.
         TVec half = TVec.Subtract(TVec.Fma(n, TVec.Broadcast(0.5f), rounder), rounder);
         return TVec.Multiply(TVec.Multiply(p, TVec.PowerOfTwo(half)), TVec.PowerOfTwo(TVec.Subtract(n, half)));
+    }
+
+    /// <summary>
+    /// e^x for x of at most 0, with the bits of <see cref="Exp"/> down to -87.6, 0 below about -87.68 and at -infinity: what a softmax needs of it, in fewer
+    /// steps. NaN stays NaN.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVec ExpOfNegative<TVec>(TVec x)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        // 2^-127 comes out as zero, whose exponent bits are those of no normal number.
+        TVec p = ReducedExp(TVec.Max(TVec.Broadcast(-88f), x), out TVec n);
+        return TVec.Multiply(p, TVec.PowerOfTwo(n));
     }
 
     /// <summary>x / (1 + e^-x).</summary>
@@ -87,6 +92,19 @@ internal static unsafe class SimdMath
         }
     }
 
+    /// <summary>Largest of sixteen lanes, none of which is NaN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static float LargestLane<TVec>(TVec value)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        float* lanes = stackalloc float[16];
+        TVec.Store(value, lanes);
+        Vector128<float> four = Vector128.Max(
+            Vector128.Max(Vector128.Load(lanes), Vector128.Load(lanes + 4)), Vector128.Max(Vector128.Load(lanes + 8), Vector128.Load(lanes + 12)));
+        four = Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        return Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(1, 0, 3, 2))).ToScalar();
+    }
+
     /// <summary>Largest of <paramref name="count"/> floats, -infinity of none. NaN are passed over.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static float MaxOf<TVec>(float* values, int count)
@@ -99,14 +117,7 @@ internal static unsafe class SimdMath
             max = TVec.Max(TVec.Load(values + i), max);
         }
 
-        float* lanes = stackalloc float[16];
-        TVec.Store(max, lanes);
-        float result = lanes[0];
-        for (int lane = 1; lane < 16; lane++)
-        {
-            result = lanes[lane] > result ? lanes[lane] : result;
-        }
-
+        float result = LargestLane(max);
         for (; i < count; i++)
         {
             result = values[i] > result ? values[i] : result;
@@ -124,5 +135,22 @@ internal static unsafe class SimdMath
         {
             destination[i] = 0f;
         }
+    }
+
+    /// <summary>e^x = p 2^n with integer-valued n and p near 1.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVec ReducedExp<TVec>(TVec x, out TVec n)
+        where TVec : unmanaged, ISimd16<TVec>
+    {
+        TVec rounder = TVec.Broadcast(Rounder);
+        n = TVec.Subtract(TVec.Fma(x, TVec.Broadcast(Log2E), rounder), rounder);
+        TVec r = TVec.Fma(n, TVec.Broadcast(-Ln2High), x);
+        r = TVec.Fma(n, TVec.Broadcast(-Ln2Low), r);
+        TVec p = TVec.Broadcast(0.0013926177501010365f);
+        p = TVec.Fma(p, r, TVec.Broadcast(0.00836317418011074f));
+        p = TVec.Fma(p, r, TVec.Broadcast(0.041666554653757494f));
+        p = TVec.Fma(p, r, TVec.Broadcast(0.16666577018959405f));
+        p = TVec.Fma(p, r, TVec.Broadcast(0.5f));
+        return TVec.Add(TVec.Fma(TVec.Multiply(r, r), p, r), TVec.Broadcast(1f));
     }
 }

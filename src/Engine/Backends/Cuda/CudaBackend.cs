@@ -93,7 +93,7 @@ internal sealed partial class CudaBackend : IBackend
     }
 
     /// <inheritdoc/>
-    public KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity)
+    public KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layers);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(kvHeads);
@@ -110,6 +110,10 @@ internal sealed partial class CudaBackend : IBackend
             return new CudaKvCache(_context, _stream, layers, kvHeads, headSize, capacity);
         }
     }
+
+    /// <inheritdoc/>
+    public long KvCacheBytes(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32) =>
+        2L * sizeof(ushort) * layers * kvHeads * capacity * CudaKvCache.RowSizeOf(headSize);
 
     /// <inheritdoc/>
     public unsafe void Read(Matrix source, Span<float> destination)

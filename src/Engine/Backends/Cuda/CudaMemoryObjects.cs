@@ -37,7 +37,7 @@ internal sealed class CudaKvCache : KvCache
     public CudaKvCache(CudaContext context, CudaStream stream, int layers, int kvHeads, int headSize, int capacity)
         : base(layers, kvHeads, headSize, capacity)
     {
-        RowSize = (headSize + 7) / 8 * 8;
+        RowSize = RowSizeOf(headSize);
         string purpose = $"a key/value cache of {capacity} rows ({layers} layers, {kvHeads} heads of {headSize})";
         try
         {
@@ -62,6 +62,9 @@ internal sealed class CudaKvCache : KvCache
 
     /// <summary>Values of layer 0.</summary>
     public ulong Values => _memory.Address + (ulong)HalfBytes;
+
+    /// <summary><see cref="RowSize"/> for heads of <paramref name="headSize"/> elements.</summary>
+    public static int RowSizeOf(int headSize) => (headSize + 7) / 8 * 8;
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -66,7 +66,7 @@ public sealed partial class IlgpuBackend : IBackend
     }
 
     /// <inheritdoc/>
-    public KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity)
+    public KvCache AllocateKvCache(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layers);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(kvHeads);
@@ -81,6 +81,10 @@ public sealed partial class IlgpuBackend : IBackend
         long length = (long)layers * kvHeads * capacity * headSize;
         return new IlgpuKvCache(Zeroed(length, purpose), Zeroed(length, purpose), layers, kvHeads, headSize, capacity);
     }
+
+    /// <inheritdoc/>
+    public long KvCacheBytes(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32) =>
+        2L * sizeof(float) * layers * kvHeads * capacity * headSize;
 
     /// <inheritdoc/>
     public Weight LoadWeight(TensorView view)
