@@ -15,6 +15,7 @@ public sealed class BadInputTests
     [InlineData("--prompt-ids", "--threads -1", "--threads")]
     [InlineData("--prompt-ids", "--threads 100000", "threads")]
     [InlineData("--prompt-ids", "--width 64", "--width")]
+    [InlineData("--prompt-ids", "--kv-type f8", "--kv-type: found 'f8', expected f32, f16 or bf16")]
     [InlineData("--prompt-ids", "--context-length -1", "--context-length")]
     [InlineData("--prompt-ids", "--context-length 99999999", "99999999")]
     [InlineData("--prompt-ids", "--draft-until -1", "--draft-until")]

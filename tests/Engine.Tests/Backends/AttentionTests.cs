@@ -26,7 +26,7 @@ public abstract class AttentionTests<TFactory> : BackendTest<TFactory>
             bench.Backend.StoreKv(batch, 1, bench.Matrix(n, kvHeads * headSize, k), bench.Matrix(n, kvHeads * headSize, v));
             bench.Backend.Attention(batch, 1, bench.Matrix(n, heads * headSize, q), output, heads, scale);
             int[][] visible = [.. Enumerable.Range(0, n).Select(static r => Enumerable.Range(0, r + 1).ToArray())];
-            Check(q, Stored(k), Stored(v), visible, heads, kvHeads, headSize, scale, bench.Read(output), $"attention of {n} rows");
+            AttentionReference.Check(q, Stored(k), Stored(v), visible, heads, kvHeads, headSize, scale, bench.Read(output), SumRoundings(headSize), $"attention of {n} rows");
         }
     }
 
@@ -46,7 +46,7 @@ public abstract class AttentionTests<TFactory> : BackendTest<TFactory>
         bench.Backend.GroupAttention(
             bench.Matrix(n, heads * headSize, q), bench.Matrix(n, kvHeads * headSize, k), bench.Matrix(n, kvHeads * headSize, v), output, groupRows, heads, kvHeads, scale);
         int[][] visible = [.. Enumerable.Range(0, n).Select(r => Enumerable.Range(r / groupRows * groupRows, groupRows).ToArray())];
-        Check(q, k, v, visible, heads, kvHeads, headSize, scale, bench.Read(output), "group attention");
+        AttentionReference.Check(q, k, v, visible, heads, kvHeads, headSize, scale, bench.Read(output), SumRoundings(headSize), "group attention");
     }
 
     [Fact]
@@ -215,49 +215,4 @@ public abstract class AttentionTests<TFactory> : BackendTest<TFactory>
 
     private static void Copy(float[] from, int fromRow, float[] to, int toRow, int columns) =>
         from.AsSpan(fromRow * columns, columns).CopyTo(to.AsSpan(toRow * columns));
-
-    private static void Check(
-        float[] q, float[] k, float[] v, int[][] visible, int heads, int kvHeads, int headSize, float scale, float[] actual, string what)
-    {
-        double[] expected = new double[q.Length], tolerance = new double[q.Length];
-        for (int r = 0; r < visible.Length; r++)
-        {
-            for (int h = 0; h < heads; h++)
-            {
-                int head = h / (heads / kvHeads), at = ((r * heads) + h) * headSize;
-                double[] scores = new double[visible[r].Length];
-                double magnitude = 0;
-                for (int j = 0; j < scores.Length; j++)
-                {
-                    double sum = 0;
-                    int key = ((visible[r][j] * kvHeads) + head) * headSize;
-                    for (int i = 0; i < headSize; i++)
-                    {
-                        sum += (double)q[at + i] * k[key + i];
-                    }
-
-                    double products = Enumerable.Range(0, headSize).Sum(i => Math.Abs((double)q[at + i] * k[key + i]));
-                    scores[j] = sum * scale;
-                    magnitude = Math.Max(magnitude, products * scale);
-                }
-
-                double max = scores.Max(), total = scores.Sum(s => Math.Exp(s - max));
-
-                // A score errs by the roundings of its sum, doubled by the difference to the maximum and
-                // once more by normalising; an exponential by 4 units; sums over the keys by one rounding per key.
-                double relative = Compare.Unit * ((4 * magnitude * (SumRoundings(headSize) + 1)) + 12 + (2 * scores.Length));
-                for (int i = 0; i < headSize; i++)
-                {
-                    for (int j = 0; j < scores.Length; j++)
-                    {
-                        double term = Math.Exp(scores[j] - max) / total * v[(((visible[r][j] * kvHeads) + head) * headSize) + i];
-                        expected[at + i] += term;
-                        tolerance[at + i] += relative * Math.Abs(term);
-                    }
-                }
-            }
-        }
-
-        Compare.Within(expected, tolerance, actual, what);
-    }
 }

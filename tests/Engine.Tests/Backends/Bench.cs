@@ -69,7 +69,8 @@ internal sealed class Bench(IBackend backend) : IDisposable
         return Backend.LoadWeight(new TensorView("w", type, shape, memory.Pointer, "test.gguf", interleavedHeads));
     }
 
-    public KvCache Cache(int layers, int kvHeads, int headSize, int capacity) => Own(Backend.AllocateKvCache(layers, kvHeads, headSize, capacity));
+    public KvCache Cache(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32) =>
+        Own(Backend.AllocateKvCache(layers, kvHeads, headSize, capacity, type));
 
     public void Dispose()
     {

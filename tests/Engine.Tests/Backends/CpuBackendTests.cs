@@ -161,6 +161,14 @@ public sealed class CpuBackendTests
             context.AddCausal(cache, new TokenId(0), new Position(i), new CacheRow(i));
         }
 
+        KvCache halves = bench.Cache(layers, kvHeads, headSize, 700, KvType.F16), longer = bench.Cache(1, kvHeads, headSize, 4000);
+        PassBatch oneRow = new(1, 1), halfRows = new(n, 1);
+        oneRow.AddCausal(longer, new TokenId(0), new Position(3999), new CacheRow(3999));
+        for (int i = 0; i < n; i++)
+        {
+            halfRows.AddCausal(halves, new TokenId(0), new Position(600 + i), new CacheRow(600 + i));
+        }
+
         Matrix x = bench.Random(n, columns, 1), y = bench.Matrix(n, columns), k = bench.Random(n, kv, 2), logits = bench.Matrix(n, vocabulary);
         Matrix gathered = bench.Matrix(4 * layers, 2 * kv), mean = bench.Matrix(4, 2 * kv), contextKv = bench.Random(600, kv, 3), wide = bench.Matrix(4 * layers, kv);
         Weight gain = bench.Vector(Bench.Values(columns, 4));
@@ -188,6 +196,10 @@ public sealed class CpuBackendTests
             ("Rope", () => backend.Rope(y, heads, rope, batch.Positions)),
             ("StoreKv", () => backend.StoreKv(batch, 0, k, k)),
             ("Attention", () => backend.Attention(batch, 0, y, x, heads, 0.1f)),
+            ("Attention split over threads", () => backend.Attention(oneRow, 0, y.Slice(0, 1), x.Slice(0, 1), heads, 0.1f)),
+            ("StoreKv as f16", () => backend.StoreKv(halfRows, 0, k, k)),
+            ("Attention over f16", () => backend.Attention(halfRows, 0, y, x, heads, 0.1f)),
+            ("GatherLayers of f16", () => backend.GatherLayers(halves, new CacheRow(0), 4, gathered)),
             ("GatherLayers", () => backend.GatherLayers(cache, new CacheRow(0), 4, gathered)),
             ("GroupAttention", () => backend.GroupAttention(gathered, wide, wide, gathered, layers, 4, 2, 0.1f)),
             ("GroupMean", () => backend.GroupMean(gathered, layers, mean)),
@@ -223,6 +235,27 @@ public sealed class CpuBackendTests
             }
 
             Assert.True(leastOwn == 0 && leastOfAll == 0, $"{name} allocates {leastOwn} bytes, all threads {leastOfAll}");
+        }
+    }
+
+    /// <summary>The short exponential of a softmax is the other one where both have a normal result, and zero below.</summary>
+    [Fact]
+    public unsafe void Exp_of_negative_numbers_has_the_bits_of_exp()
+    {
+        float* lanes = stackalloc float[16];
+        for (int step = 0; step < 20_000; step++)
+        {
+            float x = step * -0.005f;
+            Simd16Of128.Store(SimdMath.ExpOfNegative(Simd16Of128.Broadcast(x)), lanes);
+            float actual = lanes[5];
+            Simd16Of128.Store(SimdMath.Exp(Simd16Of128.Broadcast(x)), lanes);
+            Assert.Equal(x > -87.6f ? lanes[5] : x < -87.7f ? 0f : actual, actual);
+        }
+
+        foreach ((float x, float expected) in ((float, float)[])[(0f, 1f), (-0f, 1f), (float.MinValue, 0f), (float.NegativeInfinity, 0f), (float.NaN, float.NaN)])
+        {
+            Simd16Scalar.Store(SimdMath.ExpOfNegative(Simd16Scalar.Broadcast(x)), lanes);
+            Assert.Equal(expected, lanes[3]);
         }
     }
 

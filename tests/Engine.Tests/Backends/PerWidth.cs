@@ -53,3 +53,11 @@ public sealed class Cpu128WidthTests : WidthTests<Cpu128>;
 public sealed class Cpu256WidthTests : WidthTests<Cpu256>;
 
 public sealed class Cpu512WidthTests : WidthTests<Cpu512>;
+
+public sealed class CpuScalarKvTypeTests : KvTypeTests<CpuScalar>;
+
+public sealed class Cpu128KvTypeTests : KvTypeTests<Cpu128>;
+
+public sealed class Cpu256KvTypeTests : KvTypeTests<Cpu256>;
+
+public sealed class Cpu512KvTypeTests : KvTypeTests<Cpu512>;

@@ -91,6 +91,19 @@ public sealed class StepAllocationTests
         Assert.Equal(0, LeastOfTwoSteps(generation, 960));
     }
 
+    /// <summary>With keys and values of 16 bits likewise.</summary>
+    [Theory]
+    [InlineData(KvType.F16)]
+    [InlineData(KvType.BF16)]
+    public void Steps_over_caches_of_16_bits_allocate_nothing_on_any_thread(KvType type)
+    {
+        TinyModels tiny = TinyModels.Instance;
+        using LanguageModel model = LanguageModel.Open(tiny.Path_("target"), new EngineOptions { Threads = 2, KvType = type, CacheFolder = "" });
+        using Drafter drafter = tiny.Open("moa", model);
+        using Generation generation = model.Begin(new() { Prompt = "The text does not change", MaxNewTokens = 990, Drafter = drafter, Tree = new TreeSettings(7, 8, 62), IgnoreEndTokens = true });
+        Assert.Equal(0, LeastOfTwoSteps(generation, 960));
+    }
+
     /// <summary>Integer arithmetic likewise: plain decoding, drafted steps of a fixed tree and of one that adapts, workers included.</summary>
     [Theory]
     [MemberData(nameof(IntegerCases))]
