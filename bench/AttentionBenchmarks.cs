@@ -18,17 +18,20 @@ public class AttentionBenchmarks : IDeclaresCost
     [Params(1, 25, 128)]
     public int Rows { get; set; }
 
-    [Params(128, 1024, 4096)]
+    [Params(128, 512, 2048)]
     public int Prefix { get; set; }
 
+    [Params(KvType.F32, KvType.F16, KvType.BF16)]
+    public KvType Type { get; set; }
+
     /// <inheritdoc/>
-    public OperationCost Cost => OperationCosts.Attention((long)Rows * (Prefix + 1), Heads, KvHeads, HeadSize);
+    public OperationCost Cost => OperationCosts.Attention((long)Rows * (Prefix + 1), Heads, KvHeads, HeadSize, Type == KvType.F32 ? 4 : 2);
 
     [GlobalSetup]
     public void Setup()
     {
         _backend = new CpuBackend(0, SimdWidth.Auto);
-        _cache = _backend.AllocateKvCache(1, KvHeads, HeadSize, Prefix + Rows);
+        _cache = _backend.AllocateKvCache(1, KvHeads, HeadSize, Prefix + Rows, Type);
         _q = _backend.Allocate((long)Rows * Heads * HeadSize, "queries");
         _y = _backend.Allocate((long)Rows * Heads * HeadSize, "output");
         _batch = new PassBatch(Rows, Rows);

@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
+using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
@@ -98,6 +99,31 @@ public sealed class SessionTests
         Assert.Equal((0, 0L), (server.Sessions, server.KvBytes));
         RpcException gone = await Assert.ThrowsAsync<RpcException>(() => RawClient.ResumeAsync(server, client.ResumeToken));
         Assert.Equal(StatusCode.NotFound, gone.StatusCode);
+    }
+
+    /// <summary>A target that stores 16 bits: half the bytes are reserved for it, the drafter's own f32 as before, and the text over the link is its plain text.</summary>
+    [Theory]
+    [InlineData(KvType.F16)]
+    [InlineData(KvType.BF16)]
+    public async Task Sessions_over_caches_of_16_bits_reserve_half_and_write_plain_text(KvType type)
+    {
+        Loopback pair = Loopback.Instance;
+        using ServedModel served = ServedModel.Open(pair.At("target"), pair.At("moa"), new EngineOptions { Threads = 1, KvType = type });
+        long[] bytes = new long[2];
+        foreach (ServedModel model in (ServedModel[])[pair.Served, served])
+        {
+            await using TargetServer server = await TargetServer.StartAsync(model, new ServerOptions());
+            await using RawClient client = await RawClient.OpenAsync(server);
+            await client.StartAsync(1, Prompt);
+            bytes[model == served ? 1 : 0] = server.KvBytes;
+        }
+
+        // A session of 64 tokens and a tree of 64 nodes; heads are padded to 16 elements.
+        LlamaConfig config = served.Model.Config;
+        Assert.Equal(2L * sizeof(ushort) * config.Layers * config.KvHeads * 128 * ((config.HeadSize + 15) / 16 * 16), bytes[0] - bytes[1]);
+        await using TargetServer target = await TargetServer.StartAsync(served, new ServerOptions());
+        RemoteResult result = await new RemoteGenerator(pair.Client("moa"), Loopback.To(target.Address)).RunAsync(Loopback.Request(1, 24));
+        Assert.Equal(served.Model.Generate(Loopback.Request(1, 24)).OutputIds, result.OutputIds);
     }
 
     [Theory]

@@ -192,7 +192,7 @@ public sealed unsafe partial class CpuBackend
     /// </summary>
     private void RunAttention(PassBatch batch, int layer, ref AttentionJob job)
     {
-        int n = batch.Count, mostKeys = 0;
+        int n = batch.Count, mostKeys = 0, longest = 0;
         long ancestors = 0, keys = 0;
         KvType type = Cpu(batch.Cache(0)).Type;
         bool isFinite = true;
@@ -206,13 +206,15 @@ public sealed unsafe partial class CpuBackend
             int list = batch.Ancestors(i).Length;
             ancestors += list;
             keys += prefix[i] + list;
+            longest = Math.Max(longest, prefix[i] + list);
             isFinite &= cache.IsFinite;
 
             // Sized by what the cache can hold, so that working memory does not grow with every token.
             mostKeys = Math.Max(mostKeys, cache.Capacity + list);
         }
 
-        OperationCost cost = OperationCosts.Attention(keys, job.Group * job.KvHeads, job.KvHeads, job.HeadSize, CpuKvCache.BytesOf(type));
+        // What is worth sharing is counted as for f32: narrower elements take as long once they lie in a near cache.
+        OperationCost cost = OperationCosts.Attention(keys, job.Group * job.KvHeads, job.KvHeads, job.HeadSize);
         int rowsPerBlock = Math.Max(1, QueriesPerBlock / job.Group), wanted = _team.Threads == 1 ? 1 : 3 * _team.Threads;
         rowsPerBlock = Math.Clamp(n * job.KvHeads / wanted, 1, rowsPerBlock);
         job.QueryCapacity = rowsPerBlock * job.Group;
@@ -223,7 +225,7 @@ public sealed unsafe partial class CpuBackend
         int items = Items(int.MaxValue, cost.Bytes, cost.Flops);
         if (units < items && partials <= MostPartialBytes)
         {
-            job.KeyParts = Math.Min(job.KeyBlocks, (items + units - 1) / units);
+            job.KeyParts = Math.Min(Math.Max(1, (longest + AttentionJob.KeyBlock - 1) / AttentionJob.KeyBlock), (items + units - 1) / units);
         }
 
         long lists = (n * (long)(sizeof(AttentionRow) + sizeof(AttentionBlock))) + ((ancestors + units) * sizeof(int));
