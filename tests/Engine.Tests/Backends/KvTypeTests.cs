@@ -10,26 +10,18 @@ public abstract class KvTypeTests<TFactory> : BackendTest<TFactory>
 {
     private const int Block = AttentionJob.KeyBlock;
 
-    public static TheoryData<KvType, int> TypesAndLengths
-    {
-        get
-        {
-            TheoryData<KvType, int> data = [];
-            foreach (KvType type in (KvType[])[KvType.F16, KvType.BF16])
-            {
-                foreach (int length in (int[])[1, 5, Block, Block + 1, (2 * Block) + 70])
-                {
-                    data.Add(type, length);
-                }
-            }
-
-            return data;
-        }
-    }
-
     /// <summary>The oracle of 16-bit caches: an f32 cache of values that were rounded before, to the last bit.</summary>
     [Theory]
-    [MemberData(nameof(TypesAndLengths))]
+    [InlineData(KvType.F16, 1)]
+    [InlineData(KvType.F16, 5)]
+    [InlineData(KvType.F16, Block)]
+    [InlineData(KvType.F16, Block + 1)]
+    [InlineData(KvType.F16, (2 * Block) + 70)]
+    [InlineData(KvType.BF16, 1)]
+    [InlineData(KvType.BF16, 5)]
+    [InlineData(KvType.BF16, Block)]
+    [InlineData(KvType.BF16, Block + 1)]
+    [InlineData(KvType.BF16, (2 * Block) + 70)]
     public void Attention_has_the_bits_of_f32_over_rounded_values(KvType type, int length)
     {
         using Bench bench = Start(threads: 2);
