@@ -18,6 +18,8 @@ internal sealed class MoaSession : LevelDraftSession
     private readonly LayerScratch _saScratch, _caScratch;
     private readonly LayerScratch? _tliScratch;
     private readonly int[] _ancestors;
+
+    /// <summary>Tokens at the start of the text that neither cache has rows for.</summary>
     private int _skipped;
 
     public MoaSession(MoaDrafter drafter, DraftContext context) : base(context, drafter.Head)
@@ -89,7 +91,7 @@ internal sealed class MoaSession : LevelDraftSession
     {
         if (position > _skipped + CrossCache.Length)
         {
-            (_skipped, CrossCache.Length) = (position, 0);
+            (_skipped, CrossCache.Length, SelfCache.Length) = (position, 0, 0);
         }
     }
 
@@ -124,7 +126,7 @@ internal sealed class MoaSession : LevelDraftSession
     public override void Crop(int count)
     {
         // The root is fed again: its row of the last pass is what drafting starts from.
-        SelfCache.Length = Math.Min(SelfCache.Length, Math.Max(0, count - 1));
+        SelfCache.Length = Math.Min(SelfCache.Length, Math.Max(0, count - 1 - _skipped));
     }
 
     public override bool CanRecord => _mixer is not null;
@@ -156,17 +158,17 @@ internal sealed class MoaSession : LevelDraftSession
         }
 
         Matrix x = _x.Slice(0, 0);
-        while (SelfCache.Length < end)
+        while (_skipped + SelfCache.Length < end)
         {
-            int first = SelfCache.Length, count = Math.Min(_x.Rows, end - first);
+            int first = _skipped + SelfCache.Length, count = Math.Min(_x.Rows, end - first);
             _batch.Clear();
             for (int i = first; i < first + count; i++)
             {
-                _batch.AddCausal(SelfCache, new TokenId(Sequence.Tokens[i]), new Position(i), new CacheRow(i));
+                _batch.AddCausal(SelfCache, new TokenId(Sequence.Tokens[i]), new Position(i), new CacheRow(i - _skipped));
             }
 
             x = RunSelfAttention(_x.Slice(0, count));
-            SelfCache.Length = first + count;
+            SelfCache.Length = first + count - _skipped;
         }
 
         return x;
@@ -250,12 +252,12 @@ internal sealed class MoaSession : LevelDraftSession
             return;
         }
 
-        int root = Root;
+        int root = Root, free = root + 1 - _skipped;
         _batch.Clear();
         for (int i = 0; i < Grower.Width; i++)
         {
             _batch.AddTree(
-                SelfCache, new TokenId(Grower.FrontierTokens[i]), new Position(root + level), new CacheRow(root + 1 + Slot(level, i)), root + 1, Shifted(i, root + 1));
+                SelfCache, new TokenId(Grower.FrontierTokens[i]), new Position(root + level), new CacheRow(free + Slot(level, i)), free, Shifted(i, free));
         }
     }
 
@@ -300,7 +302,7 @@ internal sealed class MoaSession : LevelDraftSession
         }
     }
 
-    protected override void AfterDraft() => SelfCache.Length = Root + 1;
+    protected override void AfterDraft() => SelfCache.Length = Root + 1 - _skipped;
 
     public override void Dispose()
     {

@@ -31,7 +31,7 @@ public sealed class DraftTests
     public void Scores_are_those_of_the_definition(string name, bool scaledRope, int promptLength)
     {
         string targetPath = scaledRope ? ScaledTarget() : Tiny.Path_("target"), folder = name.Split(':')[0];
-        using LanguageModel model = LanguageModel.Open(targetPath, new EngineOptions { Threads = 1 });
+        using LanguageModel model = LanguageModel.Open(targetPath, new EngineOptions { Threads = 1, Arithmetic = Arithmetic.Exact });
         using ModelFile target = ModelFile.Open(targetPath);
         using DrafterFile file = DrafterFile.Open(Tiny.Path_(folder), model.Config);
         int layers = name.Contains(':', StringComparison.Ordinal) ? name[^1] - '0' : 0;
