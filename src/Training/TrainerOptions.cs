@@ -60,7 +60,7 @@ public sealed record TrainerOptions
     /// <summary>What moves the matrices; norms and biases are always AdamW's.</summary>
     public OptimiserKind Optimiser { get; init; }
 
-    /// <summary>Whether layers that have the target's shape start from the target's own: SA from its first, CA and EAGLE's from its last; an MLP takes as many of the first neurons as it has.</summary>
+    /// <summary>Whether SA of a MoA drafter starts from the target's first layer, whose input it shares; its MLP takes as many of the first neurons as it has.</summary>
     public bool StartFromTarget { get; init; }
 
     /// <summary>AdamW's constants.</summary>

@@ -15,8 +15,12 @@ public sealed class TinyModels : IDisposable
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Dispose();
         TinyPair.Write(Path.Combine(Folder, "pair"), 1);
         WriteEnumerable(Path.Combine(Folder, "enumerable"));
+        _exact = new(() => LanguageModel.Open(Path.Combine(Folder, "pair", "target"), new EngineOptions { Threads = 2, Arithmetic = Arithmetic.Exact, CacheFolder = Path.Combine(Folder, "cache") }));
         Model = LanguageModel.Open(Path.Combine(Folder, "pair", "target"), new EngineOptions { Threads = 2, CacheFolder = Path.Combine(Folder, "cache") });
     }
+
+    /// <summary>The target in exact arithmetic, whose drafters keep their weights as they are in the file.</summary>
+    private readonly Lazy<LanguageModel> _exact;
 
     public static TinyModels Instance => Shared.Value;
 
@@ -26,6 +30,9 @@ public sealed class TinyModels : IDisposable
 
     /// <summary>The tiny pair's target, two threads.</summary>
     public LanguageModel Model { get; }
+
+    /// <summary>The same in exact arithmetic.</summary>
+    public LanguageModel ExactModel => _exact.Value;
 
     public string Path_(string name) => Path.Combine(Folder, "pair", name);
 
@@ -43,6 +50,11 @@ public sealed class TinyModels : IDisposable
     public void Dispose()
     {
         Model?.Dispose();
+        if (_exact.IsValueCreated)
+        {
+            _exact.Value.Dispose();
+        }
+
         if (Directory.Exists(Folder))
         {
             Directory.Delete(Folder, recursive: true);

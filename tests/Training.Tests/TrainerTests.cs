@@ -1,6 +1,8 @@
 using LowLevelSpec.Models;
+using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Drafters;
+using LowLevelSpec.Training.Layers;
 using LowLevelSpec.Training.Losses;
 using LowLevelSpec.Training.Optimisation;
 using LowLevelSpec.Training.Targets;
@@ -204,27 +206,28 @@ public sealed class TrainerTests : IDisposable
         Assert.Throws<ModelFileException>(() => Open(Path.Combine(_folder, "whole"), options with { Optimiser = OptimiserKind.AdamW }));
     }
 
-    /// <summary>Layers of the target's shape start as the target's; others, and what the target has no counterpart of, at random.</summary>
+    /// <summary>SA starts as the target's first layer, the others at random.</summary>
     [Fact]
-    public void A_drafter_starts_from_the_targets_layers()
+    public void Self_attention_starts_from_the_targets_first_layer()
     {
         FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
         MoaModel<double> moa = MoaModel<double>.Create(target, new MoaSizes(1, 6, target.Config.KvHeads, 7, target.Config.KvHeads, 9), 0);
         Initialisation.Normal(moa.Parameters, 1);
-        double[] lsa = Values(moa, "layer_self_attention.self_attn.q_proj.weight");
+        string[] others = ["layer_self_attention.self_attn.q_proj.weight", "cross_attention.self_attn.q_proj.weight"];
+        double[][] before = [.. others.Select(name => Values(moa, name))];
         moa.StartFromTarget();
-        Assert.Equal(lsa, Values(moa, "layer_self_attention.self_attn.q_proj.weight"));
-        int last = target.Config.Layers - 1, e = target.Config.HiddenSize;
-        foreach ((string name, int layer) in ((string, int)[])[("self_attention", 0), ("cross_attention", last)])
+        Assert.Equal(before, others.Select(name => Values(moa, name)));
+        LayerParameters<double> first = target.Weights(0);
+        foreach ((string kind, Parameter<double> weight) in ((string, Parameter<double>)[])[
+            ("self_attn.q_proj.weight", first.Query), ("self_attn.k_proj.weight", first.Key), ("self_attn.v_proj.weight", first.Value), ("self_attn.o_proj.weight", first.Output),
+            ("input_layernorm.weight", first.InputNorm), ("post_attention_layernorm.weight", first.PostNorm)])
         {
-            foreach (string kind in (string[])["self_attn.q_proj.weight", "self_attn.o_proj.weight", "input_layernorm.weight", "post_attention_layernorm.weight"])
-            {
-                Assert.Equal(target.Parameters(layer).Single(p => p.Name.EndsWith(kind, StringComparison.Ordinal)).Value.Span.ToArray(), Values(moa, $"{name}.{kind}"));
-            }
+            Assert.Equal(weight.Value.Span.ToArray(), Values(moa, "self_attention." + kind));
         }
 
-        double[] up = Values(moa, "self_attention.mlp.up_proj.weight");
-        Assert.Equal(target.Parameters(0).Single(static p => p.Name.EndsWith("mlp.up_proj.weight", StringComparison.Ordinal)).Value.Span[..(7 * e)].ToArray(), up);
+        // As many of the first neurons as there are: rows of gate and up, columns of down.
+        Assert.Equal(first.Up.Value.Span[..(7 * target.Config.HiddenSize)].ToArray(), Values(moa, "self_attention.mlp.up_proj.weight"));
+        Assert.Equal(first.Down.Value.Row(2)[..7].ToArray(), Values(moa, "self_attention.mlp.down_proj.weight")[14..21]);
 
         static double[] Values(MoaModel<double> moa, string name) => moa.Parameters.Single(p => p.Name == name).Value.Span.ToArray();
     }

@@ -22,7 +22,7 @@ internal sealed class TrainArguments
     private readonly Option<string?> _products = new("--products") { Description = "What operands of matrix products are rounded to: f32 (the default) or bf16, faster where the native library finds AVX-512 BF16.", HelpName = "TYPE" };
     private readonly Option<string?> _cacheLayers = new("--cache-tli") { Description = "With --cache: further --tli that the cache serves, as in 1,3, so that their trainings share it; each costs a hidden state per token.", HelpName = "N,..." };
     private readonly Option<string?> _optimiser = new("--optimiser") { Description = "adamw (the default) or muon, whose steps follow orthogonalised momentum.", HelpName = "NAME" };
-    private readonly Option<bool> _startFromTarget = new("--init-target") { Description = "Starts SA from the target's first layer, CA and EAGLE's layer from its last." };
+    private readonly Option<bool> _startFromTarget = new("--init-target") { Description = "Starts a MoA drafter's SA from the target's first layer." };
     private readonly Option<bool> _noLsa = new("--no-lsa") { Description = "Ablation: a MoA drafter whose cross-attention sees the mean over the target's layers." };
     private readonly Option<bool> _noCa = new("--no-ca") { Description = "Ablation: a MoA drafter whose cross-attention adds nothing, so it sees its own tokens alone." };
     private readonly NumberOption<int> _tli = new("--tli", "Target layer inference of a MoA drafter; 0 by default.", low: 0, high: 64);
@@ -100,7 +100,7 @@ internal sealed class TrainArguments
                 "muon" => OptimiserKind.Muon,
                 string other => throw new InputException($"--optimiser: found '{other}', expected adamw or muon"),
             },
-            StartFromTarget = result.GetValue(_startFromTarget) && (plan is MoaPlan or EaglePlan ? true : throw new UsageException("--init-target is for MoA and EAGLE drafters: leave it out with --kind independent.")),
+            StartFromTarget = result.GetValue(_startFromTarget) && (plan is MoaPlan ? true : throw new UsageException("--init-target is for MoA drafters: leave it out with another --kind.")),
             Schedule = (result.GetValue(_schedule) ?? "cosine") switch
             {
                 "cosine" => new CosineSchedule(peak, warmUp, steps),

@@ -43,7 +43,7 @@ internal abstract class DrafterModel<T> where T : unmanaged, IBinaryFloatingPoin
     /// <param name="dMiddle">[m, E], where the prediction has one.</param>
     public abstract void Backward(Arena<T> arena, Prediction<T> prediction, Tensor<T> dHidden, Tensor<T>? dMiddle);
 
-    /// <summary>Starts layers of the target's shape from the target's own.</summary>
+    /// <summary>Starts the layer that reads token embeddings, as the target's first does, from that one; nothing where there is none.</summary>
     public virtual void StartFromTarget()
     {
     }

@@ -4,7 +4,6 @@ using LowLevelSpec.Models;
 using LowLevelSpec.Training.Compute;
 using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Layers;
-using LowLevelSpec.Training.Optimisation;
 using LowLevelSpec.Training.Targets;
 
 namespace LowLevelSpec.Training.Drafters;
@@ -42,9 +41,6 @@ internal sealed class EagleModel<T> : DrafterModel<T> where T : unmanaged, IBina
         DecoderLayer<T> layer = new(shape, LayerParameters<T>.Create("spec_model", shape, config.AttentionBias), config.RmsNormEpsilon, new Rope<T>(config.HeadSize, config.RopeTheta, config.RopeScaling));
         return new EagleModel<T>(target, layer, new Parameter<T>("spec_model_fc.weight", [config.HiddenSize, 2L * config.HiddenSize], trainable: true), null);
     }
-
-    /// <inheritdoc/>
-    public override void StartFromTarget() => Initialisation.Copy(_target.Parameters(_target.Config.Layers - 1), _layer.Parameters);
 
     /// <summary>The target's config under the authors' architecture name; the drafter's sizes follow from its tensors.</summary>
     public override JsonObject Config() => DrafterFolder.LlamaConfigJson(_target.Config, "EAGLE");

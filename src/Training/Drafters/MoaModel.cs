@@ -93,11 +93,7 @@ internal sealed class MoaModel<T> : DrafterModel<T> where T : unmanaged, IBinary
     }
 
     /// <inheritdoc/>
-    public override void StartFromTarget()
-    {
-        Initialisation.Copy(_target.Parameters(0), _sa.Parameters);
-        Initialisation.Copy(_target.Parameters(_target.Config.Layers - 1), _ca.Parameters);
-    }
+    public override void StartFromTarget() => Initialisation.Copy(_target.Weights(0), _sa.Weights);
 
     /// <summary>The keys of the authors' published config.</summary>
     public override JsonObject Config()

@@ -34,6 +34,9 @@ internal sealed class DecoderLayer<T> where T : unmanaged, IBinaryFloatingPointI
     /// <summary>Sizes.</summary>
     public DrafterLayerConfig Shape => _shape;
 
+    /// <summary>The layer's weights by their roles.</summary>
+    public LayerParameters<T> Weights => _weights;
+
     /// <summary>The layer's weights.</summary>
     public IEnumerable<Parameter<T>> Parameters => _weights.All;
 

@@ -43,9 +43,11 @@ internal sealed class LayerParameters<T> where T : unmanaged, IBinaryFloatingPoi
     /// <summary>[E, F]</summary>
     public required Parameter<T> Down { get; init; }
 
+    /// <summary>Each, in an order that is the same for all layers.</summary>
+    public Parameter<T>?[] Roles => [InputNorm, Query, Key, Value, Output, QueryBias, KeyBias, ValueBias, PostNorm, Gate, Up, Down];
+
     /// <summary>All that are there.</summary>
-    public IEnumerable<Parameter<T>> All =>
-        new[] { InputNorm, Query, Key, Value, Output, QueryBias, KeyBias, ValueBias, PostNorm, Gate, Up, Down }.Where(static p => p is not null)!;
+    public IEnumerable<Parameter<T>> All => Roles.Where(static p => p is not null)!;
 
     /// <summary>Reads a layer from its file.</summary>
     public static LayerParameters<T> Load(LayerTensors tensors, bool trainable)

@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Text;
 using LowLevelSpec.Engine.Sampling;
 using LowLevelSpec.Training.Compute;
+using LowLevelSpec.Training.Layers;
 
 namespace LowLevelSpec.Training.Optimisation;
 
@@ -30,13 +31,12 @@ internal static class Initialisation
         }
     }
 
-    /// <summary>Sets a layer to the first rows and columns of another's weights of the same name's end; what has no counterpart of at least its size stays.</summary>
-    public static void Copy<T>(IReadOnlyList<Parameter<T>> from, IEnumerable<Parameter<T>> to) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    /// <summary>Sets a layer's weights to the first rows and columns of another's; what has no counterpart of at least its size stays.</summary>
+    public static void Copy<T>(LayerParameters<T> from, LayerParameters<T> to) where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
-        foreach (Parameter<T> parameter in to)
+        foreach ((Parameter<T>? source, Parameter<T>? parameter) in from.Roles.Zip(to.Roles))
         {
-            Parameter<T>? source = from.FirstOrDefault(p => Kind(p.Name) == Kind(parameter.Name));
-            if (source is null || source.Value.Rows < parameter.Value.Rows || source.Value.Columns < parameter.Value.Columns)
+            if (parameter is null || source is null || source.Value.Rows < parameter.Value.Rows || source.Value.Columns < parameter.Value.Columns)
             {
                 continue;
             }
@@ -46,9 +46,6 @@ internal static class Initialisation
                 source.Value.Row(r)[..parameter.Value.Columns].CopyTo(parameter.Value.Row(r));
             }
         }
-
-        // "mlp.gate_proj.weight": what the last three parts of a name say, the last two of a norm's.
-        static string Kind(string name) => string.Join('.', name.Split('.')[(name.Contains("norm", StringComparison.Ordinal) ? ^2 : ^3)..]);
     }
 
     /// <summary>values[i] ~ N(0, deviation^2) by Box and Muller.</summary>

@@ -52,7 +52,7 @@ internal sealed class FrozenTarget<T> : IStateSource<T> where T : unmanaged, IBi
     public Parameter<T> Head { get; }
 
     /// <summary>Weights of layer <paramref name="layer"/>.</summary>
-    public IReadOnlyList<Parameter<T>> Parameters(int layer) => [.. _layers[layer].Parameters];
+    public LayerParameters<T> Weights(int layer) => _layers[layer].Weights;
 
     /// <summary>Runs the target over a batch, each sequence causally from position 0.</summary>
     /// <param name="arena">Where the states go; intermediate activations are given back.</param>

@@ -21,10 +21,10 @@ public sealed class DeviceDrafterTests
     {
         // A prompt longer than LSA mixes at once, sampling too: the target chooses with its own random stream.
         GenerationRequest request = new() { PromptIds = [.. Enumerable.Range(0, 37).Select(static i => i * 17 % 640)], MaxNewTokens = 10, IgnoreEndTokens = true, Tree = new TreeSettings(3, 2, 6) };
-        using Drafter beside = Tiny.Open(name), away = Tiny.Model.OpenDrafter(Tiny.Path_(name), new DrafterOptions { Device = Emulation });
+        using Drafter beside = Tiny.Open(name, Tiny.ExactModel), away = Tiny.ExactModel.OpenDrafter(Tiny.Path_(name), new DrafterOptions { Device = Emulation });
         Assert.Equal(beside.Kind, away.Kind);
         Assert.StartsWith("ilgpu:", away.DeviceName, StringComparison.Ordinal);
-        using Generation expected = Tiny.Model.Begin(request with { Drafter = beside }), actual = Tiny.Model.Begin(request with { Drafter = away });
+        using Generation expected = Tiny.ExactModel.Begin(request with { Drafter = beside }), actual = Tiny.ExactModel.Begin(request with { Drafter = away });
         expected.Prefill(CancellationToken.None);
         actual.Prefill(CancellationToken.None);
         int drafted = 0;

@@ -32,9 +32,9 @@ internal static class GoldenFolder
         string target = CopyModels(folder, "moa", "eagle");
         foreach ((string drafterName, string file) in ((string, string)[])[("moa", "forward.safetensors"), ("eagle", "eagle-forward.safetensors")])
         {
-            using Drafter drafter = tiny.Open(drafterName);
+            using Drafter drafter = tiny.Open(drafterName, tiny.ExactModel);
             Func<string, Tolerance?> known = drafterName == "moa" ? Tolerances.Moa : Tolerances.Eagle;
-            Write(Path.Combine(target, file), LoopRecorder.Run(tiny.Model, drafter, prompt ?? Prompt, tree, cycles).Where(t => known(t.Key) is not null));
+            Write(Path.Combine(target, file), LoopRecorder.Run(tiny.ExactModel, drafter, prompt ?? Prompt, tree, cycles).Where(t => known(t.Key) is not null));
         }
     }
 
@@ -43,9 +43,9 @@ internal static class GoldenFolder
     {
         TinyModels tiny = TinyModels.Instance;
         string target = CopyModels(folder, "moa");
-        using Drafter drafter = tiny.Open("moa");
+        using Drafter drafter = tiny.Open("moa", tiny.ExactModel);
         GenerationRequest request = new() { PromptIds = Prompt, MaxNewTokens = maxNew, Drafter = drafter, Tree = tree, IgnoreEndTokens = true };
-        using Generation generation = tiny.Model.Begin(request);
+        using Generation generation = tiny.ExactModel.Begin(request);
         generation.Prefill(CancellationToken.None);
         JsonArray cycles = [], accepted = [], emitted = [];
         bool inside = false;

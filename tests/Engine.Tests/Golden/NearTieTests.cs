@@ -47,8 +47,8 @@ public sealed class NearTieTests
     private static SortedDictionary<string, GoldenTensor> Run(string stage, float lead)
     {
         TinyModels tiny = TinyModels.Instance;
-        using Drafter drafter = tiny.Open("moa");
-        return LoopRecorder.Run(tiny.Model, drafter, GoldenFolder.Prompt, Tree, 1, (name, value) =>
+        using Drafter drafter = tiny.Open("moa", tiny.ExactModel);
+        return LoopRecorder.Run(tiny.ExactModel, drafter, GoldenFolder.Prompt, Tree, 1, (name, value) =>
         {
             if (name != stage)
             {
@@ -57,11 +57,11 @@ public sealed class NearTieTests
 
             Matrix row = value.Slice(0, 1);
             float[] logits = new float[row.Columns];
-            tiny.Model.Backend.Read(row, logits);
+            tiny.ExactModel.Backend.Read(row, logits);
             int[] order = [.. Enumerable.Range(0, logits.Length).OrderByDescending(i => logits[i])];
             float level = logits[order[0]] + 2;
             (logits[order[0]], logits[order[1]]) = (level + Math.Max(0, lead), level + Math.Max(0, -lead));
-            tiny.Model.Backend.Write(logits, row);
+            tiny.ExactModel.Backend.Write(logits, row);
         });
     }
 }
