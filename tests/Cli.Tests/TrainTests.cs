@@ -46,6 +46,9 @@ public sealed class TrainTests
     [InlineData("--steps 0", "--steps")]
     [InlineData("--kl-share 2", "--kl-share")]
     [InlineData("--schedule step", "--schedule: found 'step'")]
+    [InlineData("--optimiser sgd", "--optimiser: found 'sgd'")]
+    [InlineData("--cache none --cache-tli 1,x", "--cache-tli: found 'x'")]
+    [InlineData("--cache none --cache-tli 1,99", "--cache-tli: found '99'")]
     [InlineData("--kind independent --hidden 17", "--hidden: found 17")]
     [InlineData("--kind independent --hidden 64 --kv-heads 7", "--kv-heads: found 7")]
     [InlineData("--kv-heads 7", "--kv-heads: found 7")]
@@ -55,6 +58,17 @@ public sealed class TrainTests
         CliRun run = CliRun.Of(["train", "--model", TinyFiles.Target, "--data", "none.jsonl", "--out", "none", .. options.Split(' ')]);
         Assert.Equal(1, run.Code);
         Assert.Contains(named, run.Error);
+    }
+
+    [Theory]
+    [InlineData("--cache-tli 1")]
+    [InlineData("--kind eagle --align 1")]
+    [InlineData("--kind eagle --init-target")]
+    public void Options_that_exclude_each_other_are_a_usage_error(string options)
+    {
+        CliRun run = CliRun.Of(["train", "--model", TinyFiles.Target, "--data", "none.jsonl", "--out", "none", .. options.Split(' ')]);
+        Assert.Equal(2, run.Code);
+        Assert.Contains("leave it out", run.Error.Replace("give both, or neither", "leave it out", StringComparison.Ordinal));
     }
 
     [Fact]
