@@ -35,7 +35,7 @@ train independent --kind independent --layers 2 --hidden 192
 
 # Changes tried against moa-0.
 train muon --optimiser muon --lr 0.003
-train align --align 0.1
+train muon-align --optimiser muon --lr 0.003 --align 200
 train init-target --init-target
 train paper-loss --loss paper
 train staircase --staircase-steps $((tokens / batch / 2))
