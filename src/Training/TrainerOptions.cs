@@ -42,7 +42,7 @@ public enum OptimiserKind
     Muon,
 }
 
-/// <summary>How a drafter is trained. Everything but <see cref="CheckpointEvery"/>, <see cref="DrafterType"/>, <see cref="DraftVocabulary"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
+/// <summary>How a drafter is trained. Everything but <see cref="CheckpointEvery"/>, <see cref="CacheLayers"/>, <see cref="DrafterType"/>, <see cref="DraftVocabulary"/> and <see cref="Steps"/> decides what a step does; a run resumes only under the same.</summary>
 public sealed record TrainerOptions
 {
     /// <summary>Which drafter.</summary>

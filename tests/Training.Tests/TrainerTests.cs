@@ -134,17 +134,7 @@ public sealed class TrainerTests : IDisposable
     public void A_share_of_the_cross_entropy_trains_too_and_resumes()
     {
         TrainerOptions options = Options(new MoaPlan(new MoaSizes(1, 6, 3, 7, 1, 9), 0)) with { KlShare = 0.4, Steps = 6 };
-        List<StepLog> whole = [], parts = [];
-        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
-        {
-            trainer.Run(whole.Add);
-        }
-
-        foreach (int steps in (int[])[2, 6])
-        {
-            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
-            trainer.Run(parts.Add);
-        }
+        (List<StepLog> whole, List<StepLog> parts) = WholeAndInParts(options);
 
         Assert.Equal(whole, parts);
     }
@@ -154,22 +144,13 @@ public sealed class TrainerTests : IDisposable
     public void Products_in_bf16_resume_to_the_same_bits_and_learn_almost_the_same(DrafterPlan plan)
     {
         TrainerOptions options = Options(plan) with { Products = Products.BFloat16, Steps = 6 };
-        List<StepLog> single = [], whole = [], parts = [];
+        List<StepLog> single = [];
         using (Trainer trainer = Open(Path.Combine(_folder, "single"), options with { Products = Products.Single }))
         {
             trainer.Run(single.Add);
         }
 
-        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
-        {
-            trainer.Run(whole.Add);
-        }
-
-        foreach (int steps in (int[])[2, 6])
-        {
-            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
-            trainer.Run(parts.Add);
-        }
+        (List<StepLog> whole, List<StepLog> parts) = WholeAndInParts(options);
 
         Assert.Equal(whole, parts);
         Assert.NotEqual(single, whole);
@@ -183,22 +164,13 @@ public sealed class TrainerTests : IDisposable
     public void Muon_learns_and_resumes_to_the_same_bits(DrafterPlan plan)
     {
         TrainerOptions options = Options(plan) with { Optimiser = OptimiserKind.Muon, Steps = 6 };
-        List<StepLog> adam = [], whole = [], parts = [];
+        List<StepLog> adam = [];
         using (Trainer trainer = Open(Path.Combine(_folder, "adam"), options with { Optimiser = OptimiserKind.AdamW }))
         {
             trainer.Run(adam.Add);
         }
 
-        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
-        {
-            trainer.Run(whole.Add);
-        }
-
-        foreach (int steps in (int[])[2, 6])
-        {
-            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
-            trainer.Run(parts.Add);
-        }
+        (List<StepLog> whole, List<StepLog> parts) = WholeAndInParts(options);
 
         Assert.Equal(whole, parts);
         Assert.Equal(adam[0], whole[0]);
@@ -318,6 +290,24 @@ public sealed class TrainerTests : IDisposable
             File.WriteAllText(path, text);
             return path;
         }
+    }
+
+    /// <summary>The steps of six made at once, and of six with a stop after two.</summary>
+    private (List<StepLog> Whole, List<StepLog> Parts) WholeAndInParts(TrainerOptions options)
+    {
+        List<StepLog> whole = [], parts = [];
+        using (Trainer trainer = Open(Path.Combine(_folder, "whole"), options))
+        {
+            trainer.Run(whole.Add);
+        }
+
+        foreach (int steps in (int[])[2, 6])
+        {
+            using Trainer trainer = Open(Path.Combine(_folder, "parts"), options with { Steps = steps });
+            trainer.Run(parts.Add);
+        }
+
+        return (whole, parts);
     }
 
     private static TrainerOptions Options(DrafterPlan plan) => new()

@@ -125,22 +125,22 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         {
             (Tensor<float> final, Tensor<float> layers, Tensor<float>[] inputs) = _target.States(arena, batch, _served);
             Grow(ref _buffer, batch.Rows);
-            for (int i = 0; i < inputs.Length; i++)
-            {
-                Move(new(final, layers, inputs[i]), i, batch.Rows, _buffer, narrow: true);
-            }
-
-            TargetStates<float> computed = new(final, layers, wanted < 0 ? null : inputs[wanted]);
-            Move(computed, wanted, batch.Rows, _buffer, narrow: true);
+            Move(final, layers, inputs, batch.Rows, _buffer, narrow: true);
             Write(batch, _buffer);
-            Move(computed, wanted, batch.Rows, _buffer, narrow: false);
-            return computed;
+            Move(final, layers, inputs, batch.Rows, _buffer, narrow: false);
+            return new TargetStates<float>(final, layers, wanted < 0 ? null : inputs[wanted]);
         }
 
         // The read ahead was begun one step ago, into the other buffer, for this very batch unless a training has just started.
         TargetStates<float> states = new(
             arena.Allocate(batch.Rows, config.HiddenSize), arena.Allocate(batch.Rows * config.Layers, config.KvSize), lastLayers > 0 ? arena.Allocate(batch.Rows, config.HiddenSize) : null);
-        Move(states, wanted, batch.Rows, Take(batch), narrow: false);
+        Tensor<float>?[] read = new Tensor<float>?[_served.Length];
+        if (wanted >= 0)
+        {
+            read[wanted] = states.Middle;
+        }
+
+        Move(states.Final, states.Layers, read, batch.Rows, Take(batch), narrow: false);
         return states;
     }
 
@@ -244,21 +244,24 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         }
     }
 
-    /// <summary>Between a batch's states (their input of the <paramref name="served"/>-th N) and its tokens' records, rounding on the way out.</summary>
-    private void Move(TargetStates<float> states, int served, int rows, byte[] records, bool narrow)
+    /// <summary>Between a batch's states and its tokens' records, rounding on the way out; <paramref name="inputs"/> has a place for each N served, null where it is not asked for.</summary>
+    private void Move(Tensor<float> final, Tensor<float> states, Tensor<float>?[] inputs, int rows, byte[] records, bool narrow)
     {
         int e = _target.Config.HiddenSize, layers = _target.Config.Layers * _target.Config.KvSize;
-        Tensor<float> all = states.Layers.Reshape(rows, layers);
+        Tensor<float> all = states.Reshape(rows, layers);
         Work.Blocks(rows, 16, (long)rows * _tokenBytes, (first, count) =>
         {
             for (int i = first; i < first + count; i++)
             {
                 Span<ushort> record = MemoryMarshal.Cast<byte, ushort>(records.AsSpan(checked(i * _tokenBytes), _tokenBytes));
-                Convert16(states.Final.Row(i), record[..e], narrow);
+                Convert16(final.Row(i), record[..e], narrow);
                 Convert16(all.Row(i), record.Slice(e, layers), narrow);
-                if (states.Middle is not null)
+                for (int n = 0; n < inputs.Length; n++)
                 {
-                    Convert16(states.Middle.Row(i), record.Slice(layers + ((served + 1) * e), e), narrow);
+                    if (inputs[n] is { } input)
+                    {
+                        Convert16(input.Row(i), record.Slice(layers + ((n + 1) * e), e), narrow);
+                    }
                 }
             }
         });

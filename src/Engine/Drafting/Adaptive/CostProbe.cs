@@ -17,6 +17,9 @@ internal static class CostProbe
 
     private const int Rounds = 5;
 
+    /// <summary>Row counts that are measured <see cref="Repeats"/> times however slow the machine is, so that it can be said whether repeats agree.</summary>
+    private const int Repeated = 2, Repeats = 3;
+
     /// <summary>What the medians of undisturbed measurements exceed their minima by.</summary>
     private const double QuietSpread = 1.2;
 
@@ -81,7 +84,7 @@ internal static class CostProbe
     internal static bool Agree(IEnumerable<IReadOnlyList<double>> samples)
     {
         double medians = 0, minima = 0;
-        foreach (IReadOnlyList<double> repeats in samples.Where(static s => s.Count > 2))
+        foreach (IReadOnlyList<double> repeats in samples.Where(static s => s.Count >= Repeats))
         {
             medians += repeats.Order().ElementAt(repeats.Count / 2);
             minima += repeats.Min();
@@ -105,7 +108,7 @@ internal static class CostProbe
         long begin = Stopwatch.GetTimestamp();
         for (int round = 0; round < Rounds; round++)
         {
-            for (int i = 0; i < RowCounts.Length && ((round == 0 && i < Surely) || Stopwatch.GetElapsedTime(begin) < PassTime); i++)
+            for (int i = 0; i < RowCounts.Length && ((round == 0 && i < Surely) || (round < Repeats && i < Repeated) || Stopwatch.GetElapsedTime(begin) < PassTime); i++)
             {
                 samples[i].Add(timer.Measure(RowCounts[i]));
                 pass[RowCounts[i]] = Math.Min(pass[RowCounts[i]], samples[i][^1]);

@@ -1,4 +1,5 @@
 using CsCheck;
+using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Drafting.Adaptive;
@@ -111,6 +112,53 @@ public sealed class AdaptiveTests
         using Drafter dear = Tiny.Open("moa");
         dear.Costs = drafter.Costs with { CatchUp = 0.1 };
         Assert.Equal(0, Tiny.Model.Generate(request with { Drafter = dear }).Statistics.DraftedNodes);
+    }
+
+    /// <summary>A session that left the start of the text out holds, for the rest, exactly what one that saw all of it does, and sees no more than that.</summary>
+    [Theory]
+    [InlineData("moa")]
+    [InlineData("moa:1")]
+    public void A_window_holds_the_rows_of_the_whole_text_at_their_own_positions(string name)
+    {
+        const int Window = 64;
+        int[] prompt = [.. Enumerable.Range(0, 150).Select(static i => (i * i) % 41)];
+        using Drafter drafter = Tiny.Open(name), other = Tiny.Open(name);
+        drafter.Costs = Costs(network: 1e-6, row: 0);
+        GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 60, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        using Generation part = Tiny.Model.Begin(request with { Drafter = drafter });
+        MoaSession windowed = Assert.IsType<MoaSession>(Assert.IsType<AdaptiveSession>(part.Session).Owned);
+        List<(string Layer, int[] Positions, int[] Sees)> rows = [];
+        windowed.TraceRows = (layer, batch) => rows.Add((layer, batch.Positions.ToArray(), batch.Prefix.ToArray()));
+        part.Prefill(CancellationToken.None);
+        part.Step();
+        part.Step();
+        Assert.Empty(rows);
+        int root = part.Tokens.Length - 1, skipped = root - Window;
+        part.Step();
+
+        // The first pass of SA feeds the window and the root, the first of CA asks from the root over the window; deeper ones ask over the same rows.
+        Assert.Equal(("sa", root - Window, root), (rows[0].Layer, rows[0].Positions[0], rows[0].Positions[^1]));
+        Assert.Equal(Window + 1, rows[0].Positions.Length);
+        Assert.All(rows.Where(static r => r.Layer == "ca"), r => Assert.All(r.Sees, sees => Assert.Equal(Window, sees)));
+        Assert.Equal([root], rows.First(static r => r.Layer == "ca").Positions);
+
+        using Generation whole = Tiny.Model.Begin(request with { PromptIds = part.Tokens[..^1].ToArray(), Drafter = other, Tree = new TreeSettings(3, 2, 5) });
+        whole.Prefill(CancellationToken.None);
+        MoaSession full = Assert.IsType<MoaSession>(whole.Session);
+        Assert.Equal(full.CrossCache.Length - skipped, windowed.CrossCache.Length);
+        Assert.Equal(Rows(full.CrossCache, skipped, windowed.CrossCache.Length), Rows(windowed.CrossCache, 0, windowed.CrossCache.Length));
+        Assert.Equal(Rows(full.SelfCache, skipped, Window), Rows(windowed.SelfCache, 0, Window));
+
+        static float[] Rows(KvCache cache, int first, int count)
+        {
+            int size = 2 * cache.KvHeads * cache.HeadSize;
+            using TensorBuffer buffer = Tiny.Model.Backend.Allocate((long)count * size, "rows");
+            Matrix rows = new(buffer, 0, count, size, size);
+            Tiny.Model.Backend.GatherLayers(cache, new CacheRow(first), count, rows);
+            float[] values = new float[count * size];
+            Tiny.Model.Backend.Read(rows, values);
+            return values;
+        }
     }
 
     [Fact]
