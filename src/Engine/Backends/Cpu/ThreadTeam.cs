@@ -5,7 +5,8 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <summary>
 /// Threads that share the work of one call. The caller publishes a job of numbered items and takes items itself; workers that are
-/// awake join and take the rest. The caller waits for those that joined, not for those that did not: a worker the operating
+/// awake join. Each thread has a run of neighbouring items of its own, which it takes first and in order, so that what it asks memory for ahead of an
+/// item is what it needs next; then it helps the others. The caller waits for those that joined, not for those that did not: a worker the operating
 /// system has put aside never holds a call up. Idle workers spin for a few tens of microseconds, then sleep until woken.
 /// A call allocates nothing.
 /// </summary>
@@ -22,7 +23,11 @@ internal sealed unsafe class ThreadTeam : IDisposable
     private static readonly long SpinTicks = Math.Max(1, Stopwatch.Frequency * 50 / 1_000_000);
     private static readonly long YieldAfterTicks = Math.Max(1, Stopwatch.Frequency * 10 / 1_000_000);
 
+    // The next item of each thread's run, a cache line apart.
+    private const int LineInts = 16;
+
     private readonly Thread[] _workers;
+    private readonly int[] _next;
     private readonly object _parking = new();
     private delegate*<void*, int, int, void> _body;
     private void* _job;
@@ -30,7 +35,6 @@ internal sealed unsafe class ThreadTeam : IDisposable
     private Exception? _failure;
     private volatile bool _stopping;
     private long _state;
-    private int _next;
     private int _parked;
 
     /// <summary>Starts <paramref name="threads"/> - 1 workers.</summary>
@@ -42,6 +46,7 @@ internal sealed unsafe class ThreadTeam : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(threads, MaxThreads);
         (Threads, Pinned) = (threads, new bool[threads]);
         _workers = new Thread[threads - 1];
+        _next = new int[(threads + 1) * LineInts];
         int[] cores = pin ? ThreadAffinity.Allowed() : [];
         for (int i = 0; i < _workers.Length; i++)
         {
@@ -84,7 +89,11 @@ internal sealed unsafe class ThreadTeam : IDisposable
         _job = job;
         _items = items;
         _failure = null;
-        Volatile.Write(ref _next, 0);
+        for (int run = 0; run < Threads; run++)
+        {
+            Volatile.Write(ref Next(run), First(run));
+        }
+
         long number = (_state >> 32) + 1;
         Interlocked.Exchange(ref _state, (number << 32) | Open);
         if (Volatile.Read(ref _parked) > 0)
@@ -128,21 +137,34 @@ internal sealed unsafe class ThreadTeam : IDisposable
         }
     }
 
+    /// <summary>First item of a thread's run; of the thread after the last: how many items there are.</summary>
+    private int First(int run) => (int)((long)_items * run / Threads);
+
+    private ref int Next(int run) => ref _next[(run + 1) * LineInts];
+
     private void TakeItems(int thread)
     {
         try
         {
-            int item;
-            while ((item = Interlocked.Increment(ref _next) - 1) < _items)
+            for (int i = 0; i < Threads; i++)
             {
-                _body(_job, thread, item);
+                int run = (thread + i) % Threads, end = First(run + 1), item;
+                ref int next = ref Next(run);
+                while (Volatile.Read(ref next) < end && (item = Interlocked.Increment(ref next) - 1) < end)
+                {
+                    _body(_job, thread, item);
+                }
             }
         }
 #pragma warning disable CA1031 // whatever went wrong is thrown to the caller of Run; a worker must not die of it
         catch (Exception failure)
 #pragma warning restore CA1031
         {
-            Volatile.Write(ref _next, int.MaxValue / 2);
+            for (int run = 0; run < Threads; run++)
+            {
+                Volatile.Write(ref Next(run), int.MaxValue / 2);
+            }
+
             Interlocked.CompareExchange(ref _failure, failure, null);
         }
     }

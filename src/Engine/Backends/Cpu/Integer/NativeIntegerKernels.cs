@@ -54,7 +54,7 @@ internal static unsafe class NativeIntegerKernels<TVec>
         for (int count; group < endGroup; group += count)
         {
             count = Math.Min(together, endGroup - group);
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (passes == 1 ? PackedWeights.PrefetchDistance : count * job->GroupBytes);
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (passes > 1 ? count * job->GroupBytes : job->Rows > 1 ? 2 * job->GroupBytes : PackedWeights.PrefetchDistance);
             for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines * count)
             {
                 int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;

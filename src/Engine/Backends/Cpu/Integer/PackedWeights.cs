@@ -15,7 +15,7 @@ internal sealed unsafe class PackedWeights
     public const int GroupOutputs = 16;
 
     /// <summary>The stream of weights is asked for this many bytes ahead: the processor's own prefetcher stops at the end of each page.</summary>
-    public static readonly int PrefetchDistance = int.Parse(System.Environment.GetEnvironmentVariable("PF") ?? "4096");
+    public const int PrefetchDistance = 4096;
 
     private const int Line = 64;
 
