@@ -36,6 +36,10 @@ internal static unsafe class NativeIntegerKernels<TVec>
 
     private const int Line = 64;
 
+    // Up to this many rows take one group at a time: weights as one stream, asked for a fixed distance ahead, come fastest. More rows take two groups, which share
+    // each broadcast input, and ask for the next two meanwhile.
+    private const int MostStreamingRows = 3;
+
     /// <summary>Kernel of <see cref="IntegerJob"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<TLayout>(void* pointer, int thread, int item)
@@ -45,7 +49,9 @@ internal static unsafe class NativeIntegerKernels<TVec>
         (int groupItem, int rowItem) = Math.DivRem(item, job->RowItems);
         int group = groupItem * job->GroupsPerItem, endGroup = Math.Min(group + job->GroupsPerItem, job->Groups);
         int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles), passes = endTile - firstTile;
-        int blocks = job->Blocks, together = passes == 1 ? MostGroups : (int)Math.Clamp(TogetherBytes / job->GroupBytes / 2 * 2, 2, MostGroups);
+        int blocks = job->Blocks;
+        bool stream = passes == 1 && job->Rows <= MostStreamingRows;
+        int together = stream && job->Rows > 1 ? 1 : passes == 1 ? MostGroups : (int)Math.Clamp(TogetherBytes / job->GroupBytes / 2 * 2, 2, MostGroups);
 
         // While some weights are multiplied with all rows, the next ones travel, a share of them with every tile.
         int lines = (int)((job->GroupBytes + ((long)Line * blocks * passes) - 1) / ((long)Line * blocks * passes));
@@ -54,7 +60,7 @@ internal static unsafe class NativeIntegerKernels<TVec>
         for (int count; group < endGroup; group += count)
         {
             count = Math.Min(together, endGroup - group);
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (passes > 1 ? count * job->GroupBytes : job->Rows > 1 ? 2 * job->GroupBytes : PackedWeights.PrefetchDistance);
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (stream ? PackedWeights.PrefetchDistance : passes > 1 ? count * job->GroupBytes : 2 * job->GroupBytes);
             for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines * count)
             {
                 int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;

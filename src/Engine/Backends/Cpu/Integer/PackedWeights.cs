@@ -15,7 +15,7 @@ internal sealed unsafe class PackedWeights
     public const int GroupOutputs = 16;
 
     /// <summary>The stream of weights is asked for this many bytes ahead: the processor's own prefetcher stops at the end of each page.</summary>
-    public const int PrefetchDistance = 4096;
+    public const int PrefetchDistance = 8192;
 
     private const int Line = 64;
 
