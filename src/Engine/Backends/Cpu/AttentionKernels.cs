@@ -15,6 +15,9 @@ internal static unsafe class AttentionKernels<TVec, TElement>
     where TVec : unmanaged, ISimd16<TVec>
     where TElement : unmanaged, IStoredElement<TElement, TVec>
 {
+    // Keys that are asked for before their turn. The weights have driven them out of the near caches since the last pass.
+    private const int KeysAhead = 8;
+
     /// <summary>One block of rows against one kv head of their cache, or against a part of its keys.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Cached(void* pointer, int thread, int item)
@@ -82,13 +85,14 @@ internal static unsafe class AttentionKernels<TVec, TElement>
         TElement* startKeys = keys + ((long)start * rowSize), startValues = values + ((long)start * rowSize);
 
         // Scores of a row beyond its own prefix are overwritten by its ancestors' or ignored.
-        Scores(startKeys, rowSize, null, Math.Min(block->LongestPrefix - start, AttentionJob.KeyBlock), q, queries, job->Scale, scores, AttentionJob.KeyScoreStride, tile);
+        int prefix = Math.Min(block->LongestPrefix - start, AttentionJob.KeyBlock);
+        Scores(startKeys, rowSize, null, prefix, q, queries, job->Scale, scores, AttentionJob.KeyScoreStride, tile, startValues);
         for (int r = 0; r < block->Rows; r++)
         {
             (int own, int ancestor, int ancestors) = Visible(rows + r, start);
             float* rowScores = scores + ((long)r * group * AttentionJob.KeyScoreStride);
             Scores(
-                keys, rowSize, rows[r].Ancestors + ancestor, ancestors, q + ((long)r * group * rowSize), group, job->Scale, rowScores + own, AttentionJob.KeyScoreStride, tile);
+                keys, rowSize, rows[r].Ancestors + ancestor, ancestors, q + ((long)r * group * rowSize), group, job->Scale, rowScores + own, AttentionJob.KeyScoreStride, tile, null);
             for (int i = r * group; i < (r + 1) * group; i++, rowScores += AttentionJob.KeyScoreStride)
             {
                 TVec.Store(Exponentials(rowScores, own + ancestors, out sums.Maxima[i]), sums.Weights + (i * 16));
@@ -204,7 +208,7 @@ internal static unsafe class AttentionKernels<TVec, TElement>
                 PackQueries(job, first + start + r, head, q + ((long)r * group * rowSize), rowSize);
             }
 
-            Scores((TElement*)keys, rowSize, null, length, q, queries, job->Scale, scores, scoreStride, tile);
+            Scores((TElement*)keys, rowSize, null, length, q, queries, job->Scale, scores, scoreStride, tile, null);
             for (int i = 0; i < queries; i++)
             {
                 reciprocals[i] = 1f / TVec.Sum(Exponentials(scores + ((long)i * scoreStride), length, out _));
@@ -232,17 +236,27 @@ internal static unsafe class AttentionKernels<TVec, TElement>
 
     /// <summary>
     /// scores[query, j] = q[query] . key[j] * scale for <paramref name="count"/> keys: rows 0.. or those listed. Writes up to 3 more
-    /// scores per query.
+    /// scores per query. Where <paramref name="values"/> are given, they and the keys to come are asked for meanwhile.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scores(
-        TElement* keys, int rowSize, int* rows, int count, float* q, int queries, float scale, float* scores, int scoreStride, float* tile)
+        TElement* keys, int rowSize, int* rows, int count, float* q, int queries, float scale, float* scores, int scoreStride, float* tile, TElement* values)
     {
         Vector128<float> scales = Vector128.Create(scale);
         for (int j = 0; j < count; j += 4)
         {
             int last = count - 1;
             TElement* k0 = Key(j), k1 = Key(Math.Min(j + 1, last)), k2 = Key(Math.Min(j + 2, last)), k3 = Key(Math.Min(j + 3, last));
+            if (values is not null)
+            {
+                byte* keyAhead = (byte*)(k0 + (KeysAhead * rowSize)), valueAhead = (byte*)(values + ((long)j * rowSize));
+                for (int line = 0; line < 4 * rowSize * sizeof(TElement); line += 64)
+                {
+                    SimdMath.Prefetch(keyAhead + line);
+                    SimdMath.Prefetch(valueAhead + line);
+                }
+            }
+
             DotKernels<TVec, TElement>.Run(k0, k1, k2, k3, q, rowSize, queries, rowSize, tile);
             for (int i = 0; i < queries; i++)
             {
