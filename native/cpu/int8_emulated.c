@@ -70,6 +70,21 @@ static floats halves(const void *p) {
     return v;
 }
 
+static floats sbytes(const int8_t *p) {
+    floats v;
+    EACH v.lane[i] = p[i];
+    return v;
+}
+
+static ints or_bits(ints v, ints bits, int right, uint32_t mask) {
+    EACH {
+        const uint32_t low = (uint32_t)bits.lane[i] & 0xffff, high = (uint32_t)bits.lane[i] >> 16;
+        const uint32_t moved = right >= 0 ? (low >> right) | (high >> right) << 16 : ((low << -right) & 0xffff) | (high << -right) << 16;
+        v.lane[i] |= (int32_t)(moved & mask * 0x01010101u);
+    }
+    return v;
+}
+
 static floats fbroadcast(const void *p) {
     floats v;
     EACH memcpy(&v.lane[i], p, 4);
@@ -79,6 +94,11 @@ static floats fbroadcast(const void *p) {
 static floats multiply(floats a, floats b) {
     EACH a.lane[i] *= b.lane[i];
     return a;
+}
+
+static floats negate(floats v) {
+    EACH v.lane[i] = v.lane[i] * -1.0f;
+    return v;
 }
 
 static floats fused(floats a, floats b, floats c) {
@@ -96,9 +116,12 @@ static floats fused(floats a, floats b, floats c) {
 #define FZERO() fzero()
 #define FLOATS(v) to_floats(v)
 #define HALVES(p) halves(p)
+#define SBYTES(p) sbytes((const int8_t *)(p))
 #define FBROADCAST(p) fbroadcast(p)
 #define MULTIPLY(a, b) multiply(a, b)
 #define FMA(a, b, c) fused(a, b, c)
+#define NEGATE(v) negate(v)
+#define OR_BITS(v, bits, right, mask) or_bits(v, bits, right, mask)
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)
 #define PREFETCH(p) (void)(p)
 #define UNROLL

@@ -7,7 +7,7 @@
 #define LLSPEC_EXPORT __attribute__((visibility("default")))
 
 /* Changes with every change of a signature or layout below. */
-#define LLSPEC_CPU_VERSION 3
+#define LLSPEC_CPU_VERSION 4
 
 /* Bits of llspec_cpu_features. */
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
@@ -19,6 +19,15 @@
 #define LLSPEC_OFFSET_NIBBLES 1  /* Q4_0: 16 scales, 4 quads of nibbles (8 added), low ones first, x 16 outputs */
 #define LLSPEC_MINIMUM_NIBBLES 2 /* Q4_1: 16 scales, 16 minima, nibbles likewise */
 
+/*
+ * K types, whose groups are super-blocks one after the other: 16 halves d and, but for Q6_K, 16 halves m; then eight blocks: two signed bytes for each of 16 outputs, 16 and 16
+ * (scale and minimum; Q6_K: scales of the lower and upper 16 inputs), four quads of nibbles, low ones first, and the upper bits: Q5_K a word per output whose byte i has in bit j that of
+ * element 4j + i; Q6_K two words, of the lower and the upper 16 inputs, whose byte i has those of element 4j + i in bits 2j and 2j + 1.
+ */
+#define LLSPEC_FOUR_BITS 3 /* Q4_K */
+#define LLSPEC_FIVE_BITS 4 /* Q5_K */
+#define LLSPEC_SIX_BITS 5  /* Q6_K */
+
 LLSPEC_EXPORT int32_t llspec_cpu_version(void);
 
 LLSPEC_EXPORT uint32_t llspec_cpu_features(void);
@@ -27,6 +36,8 @@ LLSPEC_EXPORT uint32_t llspec_cpu_features(void);
  * sums[(group * 4 + row) * 16 + output] for groups of 16 outputs, group_bytes apart, and 1 to 4 rows. Per block and row, inputs hold 32 signed
  * bytes, a scale (f32) and 4 bytes: -128 or -8 times the sum of the bytes (int), or scale times that sum (f32) for nibbles with a minimum; the rows of a
  * block lie side by side. Per block: sum = fma((float)integers, scale_w * scale_x, sum), then for minima sum = fma(minimum, scale_x * inputs, sum).
+ * K types (blocks: a multiple of 8) have one such step for the lower and one for the upper 16 inputs, with scale_w = d s, then, but for Q6_K, sum = fma(-(m t), scale_x * inputs, sum);
+ * for Q6_K a row's 44 bytes end in two ints, -32 times the sums of either half.
  * Meanwhile lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_int8_tile(

@@ -9,7 +9,7 @@ namespace LowLevelSpec.Interop.Cpu;
 public sealed unsafe class NativeCpu
 {
     /// <summary>The interface this class binds; a library of another one is refused.</summary>
-    private const int Version = 3;
+    private const int Version = 4;
 
     private const uint Int8Feature = 1, Bf16Feature = 2, HalfFeature = 4;
 

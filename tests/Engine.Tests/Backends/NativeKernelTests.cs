@@ -46,11 +46,12 @@ public sealed unsafe class NativeKernelTests
     {
         using Bench bench = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, Emulated()));
         int seed = 1;
-        foreach (TensorType type in (TensorType[])[TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1])
+        foreach (TensorType type in IntegerReference.Types)
         {
             foreach (int n in (int[])[1, 2, 3, 4, 7, 18])
             {
-                const int k = 352, outputs = 37;
+                const int outputs = 37;
+                int k = type.BlockElements() == 256 ? 512 : 352;
                 byte[] stored = StoredRows.Random(type, outputs * k, seed);
                 float[] x = Bench.Values(n * k, seed++);
                 Matrix output = bench.Matrix(n, outputs);

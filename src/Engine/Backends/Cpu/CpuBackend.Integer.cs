@@ -118,9 +118,7 @@ public sealed unsafe partial class CpuBackend
 
     private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, _arena);
 
-    private bool UsesNative(CpuWeight weight) => _native is not null && PackedWeights.HasNative(weight.Type);
-
-    private InputFormat FormatOf(CpuWeight weight) => PackedWeights.InputFormatOf(weight.Type, UsesNative(weight));
+    private InputFormat FormatOf(CpuWeight weight) => PackedWeights.InputFormatOf(weight.Type, _native is not null);
 
     /// <summary>Whether products can run as one: of integers, whose input is quantised alike, or of 16-bit floats.</summary>
     private bool ShareInput(ReadOnlySpan<Product> products)
@@ -161,10 +159,9 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < weights.Length; i++)
         {
             PackedWeights packed = Packed(weights[i]);
-            bool native = UsesNative(weights[i]);
             IntegerJob job = new()
             {
-                Kernel = _kernels.IntegerMatMul(weights[i].Type, native),
+                Kernel = _kernels.IntegerMatMul(weights[i].Type, _native is not null),
                 Weights = packed.Data,
                 GroupBytes = packed.GroupBytes,
                 Blocks = blocks,
@@ -172,7 +169,7 @@ public sealed unsafe partial class CpuBackend
                 Inputs = inputs.Output,
                 InputBytes = inputBytes,
                 Rows = product.Rows,
-                Function = native ? _native!.Int8Tile : null,
+                Function = _native is null ? null : _native.Int8Tile,
                 Target = targets[i],
                 TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),
             };

@@ -27,6 +27,24 @@ internal readonly struct NativeMinimumNibbles : INativeLayout
     public static int Number => 2;
 }
 
+/// <summary>Q4_K.</summary>
+internal readonly struct NativeFourBits : INativeLayout
+{
+    public static int Number => 3;
+}
+
+/// <summary>Q5_K.</summary>
+internal readonly struct NativeFiveBits : INativeLayout
+{
+    public static int Number => 4;
+}
+
+/// <summary>Q6_K.</summary>
+internal readonly struct NativeSixBits : INativeLayout
+{
+    public static int Number => 5;
+}
+
 /// <summary>Integer products by the native library's tile (AVX-512 VNNI): the same integers and the same f32 steps as the C# tiles.</summary>
 internal static unsafe class NativeIntegerKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>

@@ -68,19 +68,21 @@ internal static unsafe class NativeKernels
         return true;
     }
 
-    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all layouts, 1 to 7 rows, three groups.</summary>
+    /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all types, 1 to 7 rows, three groups.</summary>
     public static bool Agrees(NativeCpu library)
     {
-        const int blocks = 5, rows = 7;
+        const int mostBlocks = 8, rows = 7;
         Random random = new(1);
-        float[] x = new float[rows * blocks * 32];
+        float[] x = new float[rows * mostBlocks * 32];
         for (int i = 0; i < x.Length; i++)
         {
             x[i] = (float)(random.NextDouble() - 0.5) * (i + 1);
         }
 
-        foreach (TensorType type in (TensorType[])[TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1])
+        foreach (TensorType type in (TensorType[])[TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_1, TensorType.Q4_K, TensorType.Q5_K, TensorType.Q6_K])
         {
+            // A header that fills no whole lines, or one super-block.
+            int blocks = PackedWeights.SuperBits(type) == 0 ? 5 : mostBlocks;
             for (int n = 1; n <= rows; n++)
             {
                 if (!Compare(library, type, x, n, blocks, random))
@@ -96,7 +98,8 @@ internal static unsafe class NativeKernels
     private static bool Compare(NativeCpu library, TensorType type, float[] x, int rows, int blocks, Random random)
     {
         const int groups = 3, outputs = groups * PackedWeights.GroupOutputs;
-        int groupBytes = (int)PackedWeights.BytesOfGroup(type, blocks), halves = blocks * PackedWeights.HalvesBytes(type) / 2;
+        int bits = PackedWeights.SuperBits(type), groupBytes = (int)PackedWeights.BytesOfGroup(type, bits == 0 ? blocks : blocks / 8);
+        int halves = (bits == 0 ? blocks * PackedWeights.HalvesBytes(type) : PackedSuperBlocks.HeaderBytes(bits)) / 2;
         byte[] weights = new byte[groups * groupBytes];
         random.NextBytes(weights);
         for (int i = 0; i < groups * halves; i++)

@@ -40,10 +40,7 @@ internal sealed unsafe class PackedWeights
     public byte* Data { get; }
 
     /// <summary>Whether <paramref name="type"/> has integer kernels.</summary>
-    public static bool Supports(TensorType type) => HasNative(type) || SuperBits(type) != 0;
-
-    /// <summary>Whether the native library has tiles of <paramref name="type"/>.</summary>
-    public static bool HasNative(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1;
+    public static bool Supports(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1 || SuperBits(type) != 0;
 
     /// <summary>The layout in which kernels of <paramref name="type"/> want their inputs.</summary>
     public static InputFormat InputFormatOf(TensorType type, bool native) => type switch
@@ -114,7 +111,8 @@ internal sealed unsafe class PackedWeights
         return true;
     }
 
-    private static int SuperBits(TensorType type) => type switch
+    /// <summary>Bits per element of a type in super-blocks, else 0.</summary>
+    public static int SuperBits(TensorType type) => type switch
     {
         TensorType.Q4_K => 4,
         TensorType.Q5_K => 5,
