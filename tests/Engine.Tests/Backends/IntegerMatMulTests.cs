@@ -188,10 +188,12 @@ public abstract class IntegerMatMulTests(SimdWidth width)
         }
     }
 
+    private protected virtual CpuBackend Backend() => new(2, width, Arithmetic.Auto);
+
     private Bench Start()
     {
         Assert.SkipWhen(!CpuBackend.IsSupported(width), $"this processor lacks vectors of width {width}");
-        return new Bench(new CpuBackend(2, width, Arithmetic.Auto));
+        return new Bench(Backend());
     }
 }
 
@@ -200,5 +202,11 @@ public sealed class CpuScalarIntegerMatMulTests() : IntegerMatMulTests(SimdWidth
 public sealed class Cpu128IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits128);
 
 public sealed class Cpu256IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits256);
+
+/// <summary>Where there is AVX-VNNI, 256 bits use it; this is what processors without it run.</summary>
+public sealed class CpuAvx2IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits256)
+{
+    private protected override CpuBackend Backend() => new(2, SimdWidth.Bits256, Arithmetic.Auto, null, kernels: KernelSet.Avx2Only());
+}
 
 public sealed class Cpu512IntegerMatMulTests() : IntegerMatMulTests(SimdWidth.Bits512);

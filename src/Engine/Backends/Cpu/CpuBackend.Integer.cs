@@ -118,7 +118,7 @@ public sealed unsafe partial class CpuBackend
 
     private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, _arena);
 
-    private InputFormat FormatOf(CpuWeight weight) => PackedWeights.InputFormatOf(weight.Type, _native is not null);
+    private InputFormat FormatOf(CpuWeight weight) => _kernels.InputFormat(weight.Type, _native is not null);
 
     /// <summary>Whether products can run as one: of integers, whose input is quantised alike, or of 16-bit floats.</summary>
     private bool ShareInput(ReadOnlySpan<Product> products)

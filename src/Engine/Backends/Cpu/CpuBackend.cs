@@ -40,8 +40,8 @@ public sealed unsafe partial class CpuBackend : IBackend
         _native = arithmetic == Arithmetic.Auto && _kernels.Width == SimdWidth.Bits512 ? NativeKernels.Library : null;
     }
 
-    /// <summary>For tests: with the integer tiles of <paramref name="native"/>, whatever the width.</summary>
-    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeCpu? native, bool pinThreads = false)
+    /// <summary>For tests: with the integer tiles of <paramref name="native"/>, whatever the width, or with <paramref name="kernels"/>.</summary>
+    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeCpu? native, bool pinThreads = false, KernelSet? kernels = null)
     {
         _native = native;
         if (threads is < 0 or > ThreadTeam.MaxThreads)
@@ -55,7 +55,7 @@ public sealed unsafe partial class CpuBackend : IBackend
         }
 
         _arithmetic = arithmetic;
-        _kernels = KernelSet.For(width);
+        _kernels = kernels ?? KernelSet.For(width);
         _team = new ThreadTeam(threads == 0 ? Math.Min(Environment.ProcessorCount, ThreadTeam.MaxThreads) : threads, pinThreads);
         _scratch = new Scratch(_team.Threads);
         string vectors = _kernels.Width == SimdWidth.Scalar ? "scalar" : $"{(int)_kernels.Width}-bit";

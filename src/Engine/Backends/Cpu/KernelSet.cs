@@ -57,11 +57,15 @@ internal abstract unsafe class KernelSet
         return (width == SimdWidth.Auto ? Widest() : width) switch
         {
             SimdWidth.Bits512 => new KernelSet<Simd16Of512, ByteLanesOf512>(SimdWidth.Bits512),
-            SimdWidth.Bits256 => new KernelSet<Simd16Of256, ByteLanesOf256>(SimdWidth.Bits256),
+            SimdWidth.Bits256 when AvxVnni.IsSupported => new KernelSet<Simd16Of256, ByteLanesOf256<IntProducts>>(SimdWidth.Bits256),
+            SimdWidth.Bits256 => Avx2Only(),
             SimdWidth.Bits128 => new KernelSet<Simd16Of128, ByteLanesOf128>(SimdWidth.Bits128),
             _ => new KernelSet<Simd16Scalar, ByteLanesScalar>(SimdWidth.Scalar),
         };
     }
+
+    /// <summary>The kernels of 256 bits without AVX-VNNI.</summary>
+    public static KernelSet Avx2Only() => new KernelSet<Simd16Of256, ByteLanesOf256<ShortProducts>>(SimdWidth.Bits256);
 
     /// <summary>
     /// <see cref="AttentionKernels{TVec, TElement}.Cached"/> over caches of <paramref name="type"/>; <paramref name="isFinite"/>: whether their halves are known
@@ -74,6 +78,9 @@ internal abstract unsafe class KernelSet
 
     /// <summary>The integer matrix kernel of <paramref name="type"/>, see <see cref="IntegerKernels{TVec, TInt}"/>.</summary>
     public abstract delegate*<void*, int, int, void> IntegerMatMul(TensorType type, bool native);
+
+    /// <summary>The layout in which the integer kernels of <paramref name="type"/> want their inputs.</summary>
+    public abstract InputFormat InputFormat(TensorType type, bool native);
 
     /// <summary><see cref="NativeHalfKernels{TVec}.Run"/>.</summary>
     public abstract delegate*<void*, int, int, void> HalfMatMul { get; }
@@ -137,6 +144,9 @@ internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
 
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> IntegerMatMul(TensorType type, bool native) => IntegerKernels<TVec, TInt>.For(type, native);
+
+    /// <inheritdoc/>
+    public override InputFormat InputFormat(TensorType type, bool native) => PackedWeights.InputFormatOf(type, native || TInt.CollectsInts);
 
     /// <inheritdoc/>
     public override delegate*<void*, int, int, void> HalfMatMul => &NativeHalfKernels<TVec>.Run;

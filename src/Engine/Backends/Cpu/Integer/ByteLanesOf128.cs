@@ -18,6 +18,8 @@ internal readonly unsafe struct ByteLanesOf128 : IByteLanes<ByteLanesOf128, Simd
         _d = d;
     }
 
+    public static bool CollectsInts => false;
+
     public static ByteLanesOf128 Zero
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -83,7 +85,7 @@ internal readonly unsafe struct ByteLanesOf128 : IByteLanes<ByteLanesOf128, Simd
         (a._d.AsInt32() + b._d.AsInt32()).AsByte());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ByteLanesOf128 SumShorts(ByteLanesOf128 shorts) => ShortProducts(shorts, Vector128.Create((short)1));
+    public static ByteLanesOf128 SumProducts(ByteLanesOf128 shorts) => ShortProducts(shorts, Vector128.Create((short)1));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Simd16Of128 ToSingle(ByteLanesOf128 ints) => Simd16Of128.FromQuarters(

@@ -12,6 +12,8 @@ internal readonly unsafe struct ByteLanesOf512 : IByteLanes<ByteLanesOf512, Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ByteLanesOf512(Vector512<byte> v) => _v = v;
 
+    public static bool CollectsInts => false;
+
     public static ByteLanesOf512 Zero
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -56,7 +58,7 @@ internal readonly unsafe struct ByteLanesOf512 : IByteLanes<ByteLanesOf512, Simd
     public static ByteLanesOf512 AddInts(ByteLanesOf512 a, ByteLanesOf512 b) => new((a._v.AsInt32() + b._v.AsInt32()).AsByte());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ByteLanesOf512 SumShorts(ByteLanesOf512 shorts) =>
+    public static ByteLanesOf512 SumProducts(ByteLanesOf512 shorts) =>
         new(Avx512BW.MultiplyAddAdjacent(shorts._v.AsInt16(), Vector512.Create((short)1)).AsByte());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,6 +7,8 @@ internal unsafe struct ByteLanesScalar : IByteLanes<ByteLanesScalar, Simd16Scala
 {
     private fixed int _lanes[16];
 
+    public static bool CollectsInts => false;
+
     public static ByteLanesScalar Zero => default;
 
     public static ByteLanesScalar Load(byte* source) => Unsafe.ReadUnaligned<ByteLanesScalar>(source);
@@ -79,7 +81,7 @@ internal unsafe struct ByteLanesScalar : IByteLanes<ByteLanesScalar, Simd16Scala
         return a;
     }
 
-    public static ByteLanesScalar SumShorts(ByteLanesScalar shorts)
+    public static ByteLanesScalar SumProducts(ByteLanesScalar shorts)
     {
         for (int i = 0; i < 16; i++)
         {

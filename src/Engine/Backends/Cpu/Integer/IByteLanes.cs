@@ -32,9 +32,12 @@ internal unsafe interface IByteLanes<T, TVec>
     /// <summary>Bytes 1 and 3 of each lane as shorts.</summary>
     static abstract T OddBytes(T bytes);
 
+    /// <summary>Whether <see cref="AddByteProducts"/> collects ints, which nothing overflows, rather than shorts.</summary>
+    static abstract bool CollectsInts { get; }
+
     /// <summary>
-    /// sums + (w0 x0 + w1 x1, w2 x2 + w3 x3) per lane, as shorts: unsigned <paramref name="weights"/>, the four signed bytes at <paramref name="x"/> for all
-    /// lanes. The caller sees to it that nothing leaves the range of a short.
+    /// sums + (w0 x0 + w1 x1, w2 x2 + w3 x3) per lane, as shorts, or both added, as an int: unsigned <paramref name="weights"/>, the four signed bytes at <paramref name="x"/> for all
+    /// lanes. Unless <see cref="CollectsInts"/>, the caller sees to it that nothing leaves the range of a short.
     /// </summary>
     static abstract T AddByteProducts(T sums, T weights, byte* x);
 
@@ -44,8 +47,8 @@ internal unsafe interface IByteLanes<T, TVec>
     /// <summary>a + b as ints.</summary>
     static abstract T AddInts(T a, T b);
 
-    /// <summary>The sum of each lane's two shorts, as an int.</summary>
-    static abstract T SumShorts(T shorts);
+    /// <summary>What <see cref="AddByteProducts"/> collected in each lane, as an int.</summary>
+    static abstract T SumProducts(T sums);
 
     /// <summary>Ints as floats, rounded to nearest even.</summary>
     static abstract TVec ToSingle(T ints);

@@ -49,7 +49,13 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
     where TVec : unmanaged, ISimd16<TVec>
     where TInt : unmanaged, IByteLanes<TInt, TVec>
 {
-    private const int InputBytes = 72, ScaleBytes = 32;
+    private const int ScaleBytes = 32;
+
+    private static int InputBytes
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => TInt.CollectsInts ? 40 : 72;
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run<TRows>(byte* weights, byte* inputs, int blocks, float* sums)
@@ -59,28 +65,39 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
         byte* scale = weights, w = weights + PackedWeights.HeaderBytes(ScaleBytes, blocks), ahead = w + (512L * blocks);
         for (; blocks > 0; blocks--, scale += ScaleBytes, ahead += ScaleBytes)
         {
-            TInt s0 = TInt.BroadcastInt((int*)(inputs + 68)), s1 = default, s2 = default, s3 = default;
+            TInt s0 = TInt.BroadcastInt((int*)(inputs + InputBytes - 4)), s1 = default, s2 = default, s3 = default;
             if (TRows.Count > 1)
             {
-                s1 = TInt.BroadcastInt((int*)(inputs + InputBytes + 68));
+                s1 = TInt.BroadcastInt((int*)(inputs + (2 * InputBytes) - 4));
             }
 
             if (TRows.Count > 2)
             {
-                s2 = TInt.BroadcastInt((int*)(inputs + (2 * InputBytes) + 68));
+                s2 = TInt.BroadcastInt((int*)(inputs + (3 * InputBytes) - 4));
             }
 
             if (TRows.Count > 3)
             {
-                s3 = TInt.BroadcastInt((int*)(inputs + (3 * InputBytes) + 68));
+                s3 = TInt.BroadcastInt((int*)(inputs + (4 * InputBytes) - 4));
             }
 
             byte* x = inputs;
             SimdMath.Prefetch(ahead);
-            for (byte* end = x + 64; x < end; x += 8, w += 64)
+            for (byte* end = w + 512; w < end; w += 64)
             {
                 SimdMath.Prefetch(w + PackedWeights.PrefetchDistance);
-                TInt bytes = TInt.Load(w), shorts = TInt.EvenBytes(bytes);
+                TInt bytes = TInt.Load(w);
+                if (TInt.CollectsInts)
+                {
+                    s0 = TInt.AddByteProducts(s0, bytes, x);
+                    s1 = TRows.Count > 1 ? TInt.AddByteProducts(s1, bytes, x + InputBytes) : s1;
+                    s2 = TRows.Count > 2 ? TInt.AddByteProducts(s2, bytes, x + (2 * InputBytes)) : s2;
+                    s3 = TRows.Count > 3 ? TInt.AddByteProducts(s3, bytes, x + (3 * InputBytes)) : s3;
+                    x += 4;
+                    continue;
+                }
+
+                TInt shorts = TInt.EvenBytes(bytes);
                 s0 = TInt.AddShortProducts(s0, shorts, x);
                 if (TRows.Count > 1)
                 {
@@ -113,6 +130,8 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
                 {
                     s3 = TInt.AddShortProducts(s3, shorts, x + (3 * InputBytes) + 4);
                 }
+
+                x += 8;
             }
 
             TVec scales = TVec.LoadFiniteHalf((ushort*)scale);
@@ -154,5 +173,5 @@ internal readonly unsafe struct BytesTile<TVec, TInt> : IIntegerTile
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVec Add(TVec sum, TInt products, TVec scales, byte* x) =>
-        TVec.Fma(TInt.ToSingle(products), TVec.Multiply(scales, TVec.Broadcast(*(float*)(x + 64))), sum);
+        TVec.Fma(TInt.ToSingle(products), TVec.Multiply(scales, TVec.Broadcast(*(float*)(x + InputBytes - 8))), sum);
 }

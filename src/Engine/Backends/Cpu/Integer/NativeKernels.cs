@@ -110,8 +110,8 @@ internal static unsafe class NativeKernels
         }
 
         float[] expected = new float[rows * outputs], actual = new float[rows * outputs];
-        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: false), PackedWeights.InputFormatOf(type, native: false), null, expected);
-        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, native: true), library.Int8Tile, actual);
+        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: false), PackedWeights.InputFormatOf(type, ints: false), null, expected);
+        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, ints: true), library.Int8Tile, actual);
         return expected.AsSpan().SequenceEqual(actual);
 
         void Multiply(delegate*<void*, int, int, void> kernel, InputFormat format, void* function, float[] results)

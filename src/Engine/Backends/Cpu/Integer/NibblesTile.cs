@@ -127,7 +127,7 @@ internal readonly unsafe struct NibblesTile<TVec, TInt, TKind> : IIntegerTile
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVec Add(TVec sum, TInt products, TVec scales, TVec minima, byte* x)
     {
-        TInt total = TInt.SumShorts(products);
+        TInt total = TInt.SumProducts(products);
         if (!TKind.HasMinimum)
         {
             total = TInt.AddInts(total, TInt.BroadcastInt((int*)(x + 36)));

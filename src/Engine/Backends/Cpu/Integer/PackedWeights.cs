@@ -42,10 +42,10 @@ internal sealed unsafe class PackedWeights
     /// <summary>Whether <paramref name="type"/> has integer kernels.</summary>
     public static bool Supports(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_1 || SuperBits(type) != 0;
 
-    /// <summary>The layout in which kernels of <paramref name="type"/> want their inputs.</summary>
-    public static InputFormat InputFormatOf(TensorType type, bool native) => type switch
+    /// <summary>The layout in which kernels of <paramref name="type"/> want their inputs; <paramref name="ints"/>: products of bytes are collected as ints.</summary>
+    public static InputFormat InputFormatOf(TensorType type, bool ints) => type switch
     {
-        TensorType.Q8_0 when native => InputFormat.BytesOffset128,
+        TensorType.Q8_0 when ints => InputFormat.BytesOffset128,
         TensorType.Q8_0 => InputFormat.ShortsOffset128,
         TensorType.Q4_0 => InputFormat.BytesOffset8,
         TensorType.Q4_1 or TensorType.Q4_K or TensorType.Q5_K => InputFormat.BytesWithSum,

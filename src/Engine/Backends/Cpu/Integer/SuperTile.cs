@@ -109,10 +109,10 @@ internal readonly unsafe struct SuperTile<TVec, TInt, TKind> : IIntegerTile
                 s3 = TRows.Count > 3 ? TInt.AddByteProducts(s3, w, x + (3 * InputBytes)) : s3;
             }
 
-            t0 = TInt.AddInts(t0, TInt.SumShorts(s0));
-            t1 = TRows.Count > 1 ? TInt.AddInts(t1, TInt.SumShorts(s1)) : t1;
-            t2 = TRows.Count > 2 ? TInt.AddInts(t2, TInt.SumShorts(s2)) : t2;
-            t3 = TRows.Count > 3 ? TInt.AddInts(t3, TInt.SumShorts(s3)) : t3;
+            t0 = TInt.AddInts(t0, TInt.SumProducts(s0));
+            t1 = TRows.Count > 1 ? TInt.AddInts(t1, TInt.SumProducts(s1)) : t1;
+            t2 = TRows.Count > 2 ? TInt.AddInts(t2, TInt.SumProducts(s2)) : t2;
+            t3 = TRows.Count > 3 ? TInt.AddInts(t3, TInt.SumProducts(s3)) : t3;
         }
 
         Add(t0, scales, inputs, half, sums);
