@@ -45,7 +45,7 @@ internal sealed class AdaptiveSession : DraftSession
         int breadth = network?.Grower.Breadth ?? 0;
         _candidates = new Candidates(breadth + (context.Tree.Depth * ((breadth * breadth) + 1)));
         _planner = new TreePlanner(costs, _table, _candidates);
-        (double ratio, double plainScale, bool on) = record.Begin(_table);
+        (double ratio, double plainScale, bool on) = record.Begin(_table, _planner);
         _plain = new PlainClock(_planner.PlainSeconds * plainScale);
         _tableSeconds = _planner.PlainSeconds;
         _couldPay = _network is not null && _planner.CouldPay();
@@ -137,7 +137,7 @@ internal sealed class AdaptiveSession : DraftSession
     /// <inheritdoc/>
     public override void Dispose()
     {
-        _record.End(_table, _budget.Ratio, _plain.Seconds / _tableSeconds);
+        _record.End(_table, _planner, _budget.Ratio, _plain.Seconds / _tableSeconds);
         Owned?.Dispose();
         base.Dispose();
     }

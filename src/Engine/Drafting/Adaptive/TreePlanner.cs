@@ -17,12 +17,12 @@ internal sealed class TreePlanner : ILevelPolicy
     private const double Furthest = 3;
 
     /// <summary>Sizes of passes whose corrections are told apart: 1, 2, 3 to 4, 5 to 8, .. 33 to 64 rows.</summary>
-    private const int Sizes = 7;
+    public const int Sizes = 7;
 
     private readonly StepCosts _costs;
     private readonly AcceptanceTable _table;
     private readonly Candidates _candidates;
-    private readonly double[] _passScales = new double[Sizes];
+    private readonly double[] _passScales = new double[Sizes], _knownScales = new double[Sizes];
     private double _plainScale = 1, _draftScale = 1, _usualNodes = 4;
     private long _mark;
     private int _width;
@@ -62,6 +62,18 @@ internal sealed class TreePlanner : ILevelPolicy
         }
 
         return false;
+    }
+
+    /// <summary>Begins with earlier generations' corrections of passes by their size, over that of plain passes; 0 = not known. Trees cost more behind long texts than the table says.</summary>
+    public void TakeOver(ReadOnlySpan<double> scales) => scales.CopyTo(_knownScales);
+
+    /// <summary>The corrections for generations to come.</summary>
+    public void HandOver(Span<double> scales)
+    {
+        for (int size = 0; size < Sizes; size++)
+        {
+            scales[size] = _passScales[size] > 0 ? _passScales[size] / _plainScale : _knownScales[size];
+        }
     }
 
     /// <summary>Starts the clock of a step's drafting.</summary>
@@ -134,7 +146,7 @@ internal sealed class TreePlanner : ILevelPolicy
         if (nodes > 0)
         {
             ref double scale = ref _passScales[Size(nodes + 1)];
-            scale = scale == 0 ? _plainScale : scale;
+            scale = scale == 0 ? Scale(nodes + 1) : scale;
             Correct(ref scale, seconds, _costs.Pass[nodes + 1] + _costs.Logits[logitRows] - _costs.Logits[1] + (onDemand * _costs.Logits[1]));
             return;
         }
@@ -194,8 +206,8 @@ internal sealed class TreePlanner : ILevelPolicy
         return (_costs.Pass[from + 4] - _costs.Pass[from]) / 4 * Scale(from + 4);
     }
 
-    /// <summary>What a pass over so many rows has taken of late, over what the table says; plain passes' where there was none.</summary>
-    private double Scale(int rows) => _passScales[Size(rows)] is > 0 and double scale ? scale : _plainScale;
+    /// <summary>What a pass over so many rows has taken of late, over what the table says; where there was none, as in earlier generations, or like plain passes.</summary>
+    private double Scale(int rows) => _passScales[Size(rows)] is > 0 and double scale ? scale : _plainScale * (_knownScales[Size(rows)] is > 0 and double known ? known : 1);
 
     private static int Size(int rows) => rows == 1 ? 0 : BitOperations.Log2((uint)(rows - 1)) + 1;
 

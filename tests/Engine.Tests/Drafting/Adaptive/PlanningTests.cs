@@ -89,6 +89,36 @@ public sealed class PlanningTests
         Assert.InRange(value, 1, 3);
     }
 
+    /// <summary>What trees were found to cost behind long texts, the next generation's planner reckons with from its first step on.</summary>
+    [Fact]
+    public void A_planner_goes_on_from_another_s_corrections()
+    {
+        AcceptanceTable table = new();
+        StepCosts costs = AdaptiveTests.Costs(1, 0) with { Pass = [.. Enumerable.Range(0, StepCosts.MaxRows + 1).Select(static k => 1 + (0.01 * k))] };
+        Candidates candidates = new(40);
+        TreePlanner slow = new(costs, table, candidates) { Worth = 1 };
+        for (int i = 0; i < 60; i++)
+        {
+            slow.Verified(3, 4, 0, 2.5 * costs.Pass[4]);
+            slow.Verified(0, 1, 0, costs.Pass[1]);
+        }
+
+        double[] scales = new double[TreePlanner.Sizes];
+        slow.HandOver(scales);
+        Assert.Equal(2.5, scales[2], 0.05);
+        Assert.Equal(0, scales[5]);
+
+        TreePlanner fresh = new(costs, table, candidates) { Worth = 1 }, later = new(costs, table, candidates) { Worth = 1 };
+        later.TakeOver(scales);
+        candidates.AddContinuation([1, 2, 3], 16, table);
+        Assert.True(fresh.Value(3) > later.Value(3));
+
+        // Handed on again, although this one has verified nothing.
+        double[] again = new double[TreePlanner.Sizes];
+        later.HandOver(again);
+        Assert.Equal(scales, again);
+    }
+
     [Theory]
     [InlineData(2.0, 1, 0.97, 1.0)]
     [InlineData(1.02, 1, 0.97, 1.0)]
