@@ -67,7 +67,8 @@ public sealed class AdaptiveTests
         late.Costs = early.Costs = Costs(network: 1e-6, row: 0);
 
         // A hair below one: it begins without the network and tries it as soon as the pause is over.
-        late.Record.End(new AcceptanceTable(), 0.9999, 1);
+        AcceptanceTable table = new();
+        late.Record.End(table, new TreePlanner(late.Costs, table, new Candidates(1)), 0.9999, 1);
         GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 200, IgnoreEndTokens = true, Lookup = LookupMode.Off };
         using Generation one = Tiny.Model.Begin(request with { Drafter = late });
         one.Prefill(CancellationToken.None);
