@@ -59,13 +59,20 @@ public sealed class StepAllocationTests
             generation.Step();
         }
 
-        long mine = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 40; i++)
+        // Whatever a step allocates shows in every stretch. What a rare path costs the runtime when it is first taken shows in one: on a busy machine the network is switched off and on again.
+        long allocated = long.MaxValue;
+        for (int stretch = 0; stretch < 3 && allocated != 0; stretch++)
         {
-            generation.Step();
+            long mine = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 40; i++)
+            {
+                generation.Step();
+            }
+
+            allocated = Math.Min(allocated, GC.GetAllocatedBytesForCurrentThread() - mine);
         }
 
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - mine);
+        Assert.Equal(0, allocated);
         Assert.Null(generation.Finished);
     }
 
