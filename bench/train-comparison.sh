@@ -35,6 +35,8 @@ train independent --kind independent --layers 2 --hidden 192
 
 # Changes tried against moa-0.
 train muon --optimiser muon --lr 0.003
+train eagle-muon --kind eagle --mlp 2240 --optimiser muon --lr 0.003
+train moa-1-muon --tli 1 --optimiser muon --lr 0.003
 train muon-align --optimiser muon --lr 0.003 --align 200
 train init-target --init-target
 train paper-loss --loss paper

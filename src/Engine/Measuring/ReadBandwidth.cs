@@ -70,7 +70,7 @@ public sealed unsafe class ReadBandwidth : IDisposable
 
             // Each thread's own clock: the caller may be scheduled late on a busy machine.
             starts[thread] = Stopwatch.GetTimestamp();
-            ulong sum = ahead ? SumAhead(_data + (slice * thread), slice) : Sum(_data + (slice * thread), slice);
+            ulong sum = Sum(_data + (slice * thread), slice, ahead);
             ends[thread] = Stopwatch.GetTimestamp();
             Interlocked.Add(ref sink, sum);
         }
@@ -83,29 +83,19 @@ public sealed unsafe class ReadBandwidth : IDisposable
         _data = null;
     }
 
-    private static ulong Sum(byte* data, long bytes)
+    private static ulong Sum(byte* data, long bytes, bool ahead)
     {
         Vector256<ulong> a = default, b = default, c = default, d = default;
         for (byte* end = data + bytes; data < end; data += Lines * Vector256<byte>.Count)
         {
-            a ^= Vector256.LoadAligned((ulong*)data) ^ Vector256.LoadAligned((ulong*)(data + 32));
-            b ^= Vector256.LoadAligned((ulong*)(data + 64)) ^ Vector256.LoadAligned((ulong*)(data + 96));
-            c ^= Vector256.LoadAligned((ulong*)(data + 128)) ^ Vector256.LoadAligned((ulong*)(data + 160));
-            d ^= Vector256.LoadAligned((ulong*)(data + 192)) ^ Vector256.LoadAligned((ulong*)(data + 224));
-        }
+            if (ahead)
+            {
+                SimdMath.Prefetch(data + Ahead);
+                SimdMath.Prefetch(data + Ahead + 64);
+                SimdMath.Prefetch(data + Ahead + 128);
+                SimdMath.Prefetch(data + Ahead + 192);
+            }
 
-        return Vector256.Sum(a ^ b ^ c ^ d);
-    }
-
-    private static ulong SumAhead(byte* data, long bytes)
-    {
-        Vector256<ulong> a = default, b = default, c = default, d = default;
-        for (byte* end = data + bytes; data < end; data += Lines * Vector256<byte>.Count)
-        {
-            SimdMath.Prefetch(data + Ahead);
-            SimdMath.Prefetch(data + Ahead + 64);
-            SimdMath.Prefetch(data + Ahead + 128);
-            SimdMath.Prefetch(data + Ahead + 192);
             a ^= Vector256.LoadAligned((ulong*)data) ^ Vector256.LoadAligned((ulong*)(data + 32));
             b ^= Vector256.LoadAligned((ulong*)(data + 64)) ^ Vector256.LoadAligned((ulong*)(data + 96));
             c ^= Vector256.LoadAligned((ulong*)(data + 128)) ^ Vector256.LoadAligned((ulong*)(data + 160));
