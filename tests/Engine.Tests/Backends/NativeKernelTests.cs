@@ -15,6 +15,16 @@ public sealed unsafe class NativeKernelTests
     [Fact]
     public void Integer_tiles_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.Agrees(Emulated()));
 
+    /// <summary>The compiled instructions themselves: at load a library whose bits differ is only left unused, which no other test would notice.</summary>
+    [Fact]
+    public void The_library_for_this_processor_gives_the_bits_of_the_managed_ones()
+    {
+        NativeCpu? library = NativeCpu.TryFind(out string note);
+        Assert.SkipWhen(library is not { HasInt8: true }, $"no library with AVX-512 VNNI kernels for this processor: {note}");
+        Assert.True(NativeKernels.Agrees(library));
+        Assert.True(NativeKernels.HalvesAgree(library));
+    }
+
     [Fact]
     public void Tiles_over_halves_give_the_bits_of_their_definition() => Assert.True(NativeKernels.HalvesAgree(Emulated()));
 

@@ -170,6 +170,7 @@ public sealed unsafe partial class CpuBackend
                 InputBytes = inputBytes,
                 Rows = product.Rows,
                 Function = _native is null ? null : _native.Int8Tile,
+                Layout = NativeLayouts.Of(weights[i].Type),
                 Target = targets[i],
                 TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),
             };

@@ -33,6 +33,9 @@ internal unsafe struct IntegerJob
     /// <summary>The native library's tile, where that is used.</summary>
     public void* Function;
 
+    /// <summary>Its weight layout (<see cref="NativeLayouts"/>).</summary>
+    public int Layout;
+
     /// <summary>Where the results go.</summary>
     public MatMulTarget Target;
 
@@ -72,12 +75,7 @@ internal static unsafe class IntegerKernels<TVec, TInt>
     /// <summary>The kernel of <paramref name="type"/>, over C# vectors or the native library's tiles.</summary>
     public static delegate*<void*, int, int, void> For(TensorType type, bool native) => type switch
     {
-        TensorType.Q8_0 when native => &NativeIntegerKernels<TVec>.Run<NativeBytes>,
-        TensorType.Q4_0 when native => &NativeIntegerKernels<TVec>.Run<NativeOffsetNibbles>,
-        TensorType.Q4_1 when native => &NativeIntegerKernels<TVec>.Run<NativeMinimumNibbles>,
-        TensorType.Q4_K when native => &NativeIntegerKernels<TVec>.Run<NativeFourBits>,
-        TensorType.Q5_K when native => &NativeIntegerKernels<TVec>.Run<NativeFiveBits>,
-        TensorType.Q6_K when native => &NativeIntegerKernels<TVec>.Run<NativeSixBits>,
+        _ when native => &NativeIntegerKernels<TVec>.Run,
         TensorType.Q8_0 => &Run<BytesTile<TVec, TInt>>,
         TensorType.Q4_0 => &Run<NibblesTile<TVec, TInt, OffsetNibbles>>,
         TensorType.Q4_1 => &Run<NibblesTile<TVec, TInt, MinimumNibbles>>,

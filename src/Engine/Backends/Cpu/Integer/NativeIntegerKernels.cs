@@ -1,48 +1,22 @@
 using System.Runtime.CompilerServices;
+using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
-/// <summary>A weight layout of the native library, as a type.</summary>
-internal interface INativeLayout
+/// <summary>The numbers of weight layouts in llspec_cpu.h.</summary>
+internal static class NativeLayouts
 {
-    /// <summary>Its number in llspec_cpu.h.</summary>
-    static abstract int Number { get; }
-}
-
-/// <summary>Q8_0.</summary>
-internal readonly struct NativeBytes : INativeLayout
-{
-    public static int Number => 0;
-}
-
-/// <summary>Q4_0.</summary>
-internal readonly struct NativeOffsetNibbles : INativeLayout
-{
-    public static int Number => 1;
-}
-
-/// <summary>Q4_1.</summary>
-internal readonly struct NativeMinimumNibbles : INativeLayout
-{
-    public static int Number => 2;
-}
-
-/// <summary>Q4_K.</summary>
-internal readonly struct NativeFourBits : INativeLayout
-{
-    public static int Number => 3;
-}
-
-/// <summary>Q5_K.</summary>
-internal readonly struct NativeFiveBits : INativeLayout
-{
-    public static int Number => 4;
-}
-
-/// <summary>Q6_K.</summary>
-internal readonly struct NativeSixBits : INativeLayout
-{
-    public static int Number => 5;
+    /// <summary>The number of <paramref name="type"/>, one of those with integer kernels.</summary>
+    public static int Of(TensorType type) => type switch
+    {
+        TensorType.Q8_0 => 0,
+        TensorType.Q4_0 => 1,
+        TensorType.Q4_1 => 2,
+        TensorType.Q4_K => 3,
+        TensorType.Q5_K => 4,
+        TensorType.Q6_K => 5,
+        _ => throw new ArgumentException($"{type} has no integer kernels"),
+    };
 }
 
 /// <summary>Integer products by the native library's tile (AVX-512 VNNI): the same integers and the same f32 steps as the C# tiles.</summary>
@@ -60,8 +34,7 @@ internal static unsafe class NativeIntegerKernels<TVec>
 
     /// <summary>Kernel of <see cref="IntegerJob"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TLayout>(void* pointer, int thread, int item)
-        where TLayout : struct, INativeLayout
+    public static void Run(void* pointer, int thread, int item)
     {
         IntegerJob* job = (IntegerJob*)pointer;
         (int groupItem, int rowItem) = Math.DivRem(item, job->RowItems);
@@ -83,7 +56,7 @@ internal static unsafe class NativeIntegerKernels<TVec>
             {
                 int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;
                 byte* inputs = job->Inputs + ((long)first * blocks * job->InputBytes);
-                function(TLayout.Number, weights, job->GroupBytes, count, inputs, blocks, rows, ahead, lines, sums);
+                function(job->Layout, weights, job->GroupBytes, count, inputs, blocks, rows, ahead, lines, sums);
                 for (int row = 0; row < rows; row++)
                 {
                     for (int i = 0; i < count; i++)

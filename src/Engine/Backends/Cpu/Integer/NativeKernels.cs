@@ -133,6 +133,7 @@ internal static unsafe class NativeKernels
                         InputBytes = InputBlocks.Bytes(format),
                         Rows = rows,
                         Function = function,
+                        Layout = NativeLayouts.Of(type),
                         Target = new MatMulTarget { Outputs = outputs, Output = output, OutputStride = outputs },
                         GroupsPerItem = groups,
                         TilesPerItem = InputBlocks.Tiles(rows),
