@@ -48,6 +48,10 @@ static floats upper_halves(const uint8_t *p) {
     return v;
 }
 
+#define TILE_NAME llspec_half_tile
+#define LANES 16
+#define OUTPUTS_AT_ONCE(rows) 4
+#define PARTS_AT_ONCE(rows) 1
 #define FZERO() zero()
 #define LOADF(p) load(p)
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)

@@ -1,6 +1,7 @@
 /* The integer tile over plain C, with the semantics of the AVX-512 instructions. */
 #include <math.h>
 #include <stdint.h>
+#include <stddef.h>
 #include <string.h>
 
 typedef struct { int32_t lane[16]; } ints;
@@ -106,10 +107,18 @@ static floats fused(floats a, floats b, floats c) {
     return c;
 }
 
+#define TILE_NAME llspec_int8_tile
+#define LANES 16
 #define LOAD(p) load(p)
 #define BROADCAST(p) broadcast(p)
 #define ZERO() zero()
-#define DOT(sums, a, b) dot(sums, a, b)
+#define START(p) BROADCAST(p)
+#define DOT(layout, sums, a, b) dot(sums, a, b)
+#define TOTAL(layout, sums, p) ((void)(p), (sums))
+#define CHAINS 2
+#define MOST_GROUPS(rows) ((rows) > 1 ? 2 : 1)
+#define PARTS_AT_ONCE(layout, rows) 1
+#define STREAMS 0
 #define LOW(v) nibbles(v, 0)
 #define HIGH(v) nibbles(v, 4)
 #define ADD(a, b) add(a, b)
@@ -125,5 +134,6 @@ static floats fused(floats a, floats b, floats c) {
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)
 #define PREFETCH(p) (void)(p)
 #define UNROLL
+#define QUADS
 
 #include "int8_tile.inc"

@@ -1,5 +1,6 @@
 /* The integer tile over AVX-512 VNNI. */
 #include <immintrin.h>
+#include <stddef.h>
 #include <string.h>
 
 typedef __m512i ints;
@@ -17,10 +18,18 @@ static inline float load_float(const void *p) {
     return value;
 }
 
+#define TILE_NAME llspec_int8_tile
+#define LANES 16
 #define LOAD(p) _mm512_loadu_si512(p)
 #define BROADCAST(p) _mm512_set1_epi32(load_int(p))
 #define ZERO() _mm512_setzero_si512()
-#define DOT(sums, a, b) _mm512_dpbusd_epi32(sums, a, b)
+#define START(p) BROADCAST(p)
+#define DOT(layout, sums, a, b) _mm512_dpbusd_epi32(sums, a, b)
+#define TOTAL(layout, sums, p) ((void)(p), (sums))
+#define CHAINS 2
+#define MOST_GROUPS(rows) ((rows) > 1 ? 2 : 1)
+#define PARTS_AT_ONCE(layout, rows) 1
+#define STREAMS 0
 #define LOW(v) _mm512_and_si512(v, _mm512_set1_epi8(15))
 #define HIGH(v) _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15))
 #define ADD(a, b) _mm512_add_epi32(a, b)
@@ -37,5 +46,6 @@ static inline float load_float(const void *p) {
 #define STORE(p, v) _mm512_storeu_ps(p, v)
 #define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 #define UNROLL _Pragma("GCC unroll 8")
+#define QUADS _Pragma("GCC unroll 8")
 
 #include "int8_tile.inc"

@@ -7,12 +7,13 @@
 #define LLSPEC_EXPORT __attribute__((visibility("default")))
 
 /* Changes with every change of a signature or layout below. */
-#define LLSPEC_CPU_VERSION 4
+#define LLSPEC_CPU_VERSION 5
 
 /* Bits of llspec_cpu_features. */
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
 #define LLSPEC_BF16 2 /* llspec_bf16_tile and llspec_bf16_gemm may be called on this processor */
 #define LLSPEC_HALF 4 /* llspec_half_tile may be called on this processor */
+#define LLSPEC_AVX2 8 /* llspec_int8_tile_256 and llspec_half_tile_256 are there and may be called on this processor */
 
 /* Weight layouts of llspec_int8_tile. A group of 16 outputs: the halves of all its blocks, rounded up to 64 bytes, then the quads of all its blocks. */
 #define LLSPEC_BYTES 0           /* Q8_0: 16 scales, 8 quads of bytes (128 added) x 16 outputs */
@@ -41,6 +42,10 @@ LLSPEC_EXPORT uint32_t llspec_cpu_features(void);
  * Meanwhile lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_int8_tile(
+    int32_t layout, const uint8_t *weights, int64_t group_bytes, int32_t groups, const uint8_t *inputs, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
+
+/* The same over AVX2; on x86-64 only. */
+LLSPEC_EXPORT void llspec_int8_tile_256(
     int32_t layout, const uint8_t *weights, int64_t group_bytes, int32_t groups, const uint8_t *inputs, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 /*
@@ -80,6 +85,10 @@ LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
  * lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_half_tile(
+    int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
+
+/* The same over AVX2 and F16C; on x86-64 only. */
+LLSPEC_EXPORT void llspec_half_tile_256(
     int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 #endif

@@ -9,9 +9,9 @@ namespace LowLevelSpec.Interop.Cpu;
 public sealed unsafe class NativeCpu
 {
     /// <summary>The interface this class binds; a library of another one is refused.</summary>
-    private const int Version = 4;
+    private const int Version = 5;
 
-    private const uint Int8Feature = 1, Bf16Feature = 2, HalfFeature = 4;
+    private const uint Int8Feature = 1, Bf16Feature = 2, HalfFeature = 4, Avx2Feature = 8;
 
     private NativeCpu(string path, nint library, uint features)
     {
@@ -23,6 +23,11 @@ public sealed unsafe class NativeCpu
         Bf16Tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<uint*, long, uint*, int, int, float*, void>)NativeLibrary.GetExport(library, "llspec_bf16_tile");
         Bf16Gemm = (delegate* unmanaged[Cdecl]<Bf16GemmJob*, uint*, void>)NativeLibrary.GetExport(library, "llspec_bf16_gemm");
         HalfTile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_half_tile");
+        if (HasAvx2 = (features & Avx2Feature) != 0)
+        {
+            Int8TileOf256 = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile_256");
+            HalfTileOf256 = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_half_tile_256");
+        }
     }
 
     /// <summary>The file it was loaded from.</summary>
@@ -48,6 +53,15 @@ public sealed unsafe class NativeCpu
 
     /// <summary>llspec_half_tile(layout, weights, groups, x, stride, blocks, rows, ahead, lines, sums), likewise.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void> HalfTile { get; }
+
+    /// <summary>Whether this processor runs <see cref="Int8TileOf256"/> and <see cref="HalfTileOf256"/> (AVX2, FMA, F16C); else they are null.</summary>
+    public bool HasAvx2 { get; }
+
+    /// <summary><see cref="Int8Tile"/> over AVX2: llspec_int8_tile_256.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void> Int8TileOf256 { get; }
+
+    /// <summary><see cref="HalfTile"/> over AVX2: llspec_half_tile_256.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void> HalfTileOf256 { get; }
 
     /// <summary>The library's file name on this system.</summary>
     public static string FileName => LibraryName("llspec_cpu");

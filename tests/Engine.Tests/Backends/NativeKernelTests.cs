@@ -13,20 +13,23 @@ namespace LowLevelSpec.Engine.Tests.Backends;
 public sealed unsafe class NativeKernelTests
 {
     [Fact]
-    public void Integer_tiles_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.Agrees(Emulated()));
+    public void Integer_tiles_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.Agrees(NativeTiles.Of512(Emulated())));
 
     /// <summary>The compiled instructions themselves: at load a library whose bits differ is only left unused, which no other test would notice.</summary>
-    [Fact]
-    public void The_library_for_this_processor_gives_the_bits_of_the_managed_ones()
+    [Theory]
+    [InlineData(512)]
+    [InlineData(256)]
+    public void The_library_for_this_processor_gives_the_bits_of_the_managed_ones(int width)
     {
         NativeCpu? library = NativeCpu.TryFind(out string note);
-        Assert.SkipWhen(library is not { HasInt8: true }, $"no library with AVX-512 VNNI kernels for this processor: {note}");
-        Assert.True(NativeKernels.Agrees(library));
-        Assert.True(NativeKernels.HalvesAgree(library));
+        NativeTiles? tiles = library is null ? null : width == 512 ? NativeTiles.Of512(library) : NativeTiles.Of256(library);
+        Assert.SkipWhen(tiles is not { Any: true }, $"no library with kernels of {width} bits for this processor: {note}");
+        Assert.True(tiles.Int8 == null || NativeKernels.Agrees(tiles));
+        Assert.True(tiles.Half == null || NativeKernels.HalvesAgree(tiles));
     }
 
     [Fact]
-    public void Tiles_over_halves_give_the_bits_of_their_definition() => Assert.True(NativeKernels.HalvesAgree(Emulated()));
+    public void Tiles_over_halves_give_the_bits_of_their_definition() => Assert.True(NativeKernels.HalvesAgree(NativeTiles.Of512(Emulated())));
 
     /// <summary>Products with 16-bit floats have the bits of the C# kernels: weights out of the file's mapping, decoded to f32.</summary>
     [Theory]
@@ -34,7 +37,7 @@ public sealed unsafe class NativeKernelTests
     [InlineData(TensorType.BF16)]
     public void Products_with_halves_have_the_bits_of_the_managed_ones(TensorType type)
     {
-        using Bench native = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, Emulated())), managed = new(new CpuBackend(1, SimdWidth.Auto, Arithmetic.Exact));
+        using Bench native = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, NativeTiles.Of512(Emulated()))), managed = new(new CpuBackend(1, SimdWidth.Auto, Arithmetic.Exact));
         const int k = 352, outputs = 37;
         byte[] stored = StoredRows.Random(type, outputs * k, 5);
         foreach (int n in (int[])[1, 2, 5, 6, 7, 13, 40])
@@ -54,7 +57,7 @@ public sealed unsafe class NativeKernelTests
     [Fact]
     public void Products_are_the_definition_bit_for_bit()
     {
-        using Bench bench = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, Emulated()));
+        using Bench bench = new(new CpuBackend(2, SimdWidth.Auto, Arithmetic.Auto, NativeTiles.Of512(Emulated())));
         int seed = 1;
         foreach (TensorType type in IntegerReference.Types)
         {

@@ -5,7 +5,7 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 /// <content>Matrix products with 16-bit floats by the native library.</content>
 public sealed unsafe partial class CpuBackend
 {
-    private bool UsesHalves(CpuWeight weight) => _arithmetic == Arithmetic.Auto && _native is { HasHalf: true } && PackedHalves.Supports(weight);
+    private bool UsesHalves(CpuWeight weight) => _arithmetic == Arithmetic.Auto && _native != null && _native.Half != null && PackedHalves.Supports(weight);
 
     private PackedHalves Halves(CpuWeight weight) => weight.Halves ??= PackedHalves.Create(weight, _arena);
 
@@ -20,7 +20,7 @@ public sealed unsafe partial class CpuBackend
             HalfJob job = new()
             {
                 Kernel = _kernels.HalfMatMul,
-                Function = _native!.HalfTile,
+                Function = _native!.Half,
                 Layout = weights[i].Type == TensorType.F16 ? 0 : 1,
                 Weights = packed.Data,
                 GroupBytes = packed.GroupBytes,

@@ -118,7 +118,10 @@ public sealed unsafe partial class CpuBackend
 
     private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, _arena);
 
-    private InputFormat FormatOf(CpuWeight weight) => _kernels.InputFormat(weight.Type, _native is not null);
+    /// <summary>The native library's tile for so many rows, or null: the C# tile.</summary>
+    private void* Int8Tile(CpuWeight weight, int rows) => _native == null || rows > _native.MostInt8Rows(weight.Type) ? null : _native.Int8;
+
+    private InputFormat FormatOf(CpuWeight weight, int rows) => _kernels.InputFormat(weight.Type, Int8Tile(weight, rows) != null);
 
     /// <summary>Whether products can run as one: of integers, whose input is quantised alike, or of 16-bit floats.</summary>
     private bool ShareInput(ReadOnlySpan<Product> products)
@@ -128,7 +131,7 @@ public sealed unsafe partial class CpuBackend
         foreach (Product product in products)
         {
             CpuWeight w = Cpu(product.Weight);
-            bool alike = UsesIntegers(w) ? UsesIntegers(first) && FormatOf(w) == FormatOf(first) : UsesHalves(w) && UsesHalves(first);
+            bool alike = UsesIntegers(w) ? UsesIntegers(first) && FormatOf(w, products[0].Output.Rows) == FormatOf(first, products[0].Output.Rows) : UsesHalves(w) && UsesHalves(first);
             share = share && alike && w.Columns == first.Columns;
         }
 
@@ -138,7 +141,7 @@ public sealed unsafe partial class CpuBackend
     /// <summary>Quantises the input once, then multiplies it with all weights, whose items are shared out together. Holds the team's gate.</summary>
     private void RunIntegers(in MatMulJob product, ReadOnlySpan<CpuWeight> weights, ReadOnlySpan<MatMulTarget> targets)
     {
-        InputFormat format = FormatOf(weights[0]);
+        InputFormat format = FormatOf(weights[0], product.Rows);
         int inputBytes = InputBlocks.Bytes(format), blocks = product.Columns / 32;
         InputJob inputs = new()
         {
@@ -159,9 +162,10 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < weights.Length; i++)
         {
             PackedWeights packed = Packed(weights[i]);
+            void* tile = Int8Tile(weights[i], product.Rows);
             IntegerJob job = new()
             {
-                Kernel = _kernels.IntegerMatMul(weights[i].Type, _native is not null),
+                Kernel = _kernels.IntegerMatMul(weights[i].Type, tile != null),
                 Weights = packed.Data,
                 GroupBytes = packed.GroupBytes,
                 Blocks = blocks,
@@ -169,7 +173,7 @@ public sealed unsafe partial class CpuBackend
                 Inputs = inputs.Output,
                 InputBytes = inputBytes,
                 Rows = product.Rows,
-                Function = _native is null ? null : _native.Int8Tile,
+                Function = tile,
                 Layout = NativeLayouts.Of(weights[i].Type),
                 Target = targets[i],
                 TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),

@@ -23,7 +23,7 @@ public sealed unsafe partial class CpuBackend : IBackend
     private readonly ThreadTeam _team;
     private readonly Scratch _scratch;
     private readonly Arithmetic _arithmetic;
-    private readonly NativeCpu? _native;
+    private readonly NativeTiles? _native;
     private readonly WeightArena _arena = new();
     private bool _disposed;
 
@@ -36,12 +36,11 @@ public sealed unsafe partial class CpuBackend : IBackend
     public CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic = Arithmetic.Exact, bool pinThreads = false)
         : this(threads, width, arithmetic, null, pinThreads)
     {
-        // Its instructions are 512 bits wide: whoever asks for another width means to do without them.
-        _native = arithmetic == Arithmetic.Auto && _kernels.Width == SimdWidth.Bits512 ? NativeKernels.Library : null;
+        _native = arithmetic == Arithmetic.Auto ? NativeKernels.For(_kernels.Width) : null;
     }
 
-    /// <summary>For tests: with the integer tiles of <paramref name="native"/>, whatever the width, or with <paramref name="kernels"/>.</summary>
-    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeCpu? native, bool pinThreads = false, KernelSet? kernels = null)
+    /// <summary>For tests: with the tiles of <paramref name="native"/>, whatever the width, or with <paramref name="kernels"/>.</summary>
+    internal CpuBackend(int threads, SimdWidth width, Arithmetic arithmetic, NativeTiles? native, bool pinThreads = false, KernelSet? kernels = null)
     {
         _native = native;
         if (threads is < 0 or > ThreadTeam.MaxThreads)

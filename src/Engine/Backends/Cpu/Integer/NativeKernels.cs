@@ -1,22 +1,60 @@
+using System.Runtime.Intrinsics.X86;
 using LowLevelSpec.Interop.Cpu;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
-/// <summary>The native library where it is there, this processor runs it, and it gives the bits of the C# kernels on a sample; else null, and why.</summary>
+/// <summary>The native library's tiles of one width; a null one is not to be used.</summary>
+internal sealed unsafe class NativeTiles
+{
+    private readonly int _mostRowsOfBlocks;
+
+    private NativeTiles(bool hasInt8, void* int8, bool hasHalf, void* half, int mostRowsOfBlocks)
+    {
+        _mostRowsOfBlocks = mostRowsOfBlocks;
+        Int8 = hasInt8 ? int8 : null;
+        Half = hasHalf ? half : null;
+    }
+
+    /// <summary>llspec_int8_tile or its like.</summary>
+    public void* Int8 { get; }
+
+    /// <summary>llspec_half_tile or its like.</summary>
+    public void* Half { get; }
+
+    /// <summary>Whether there is any.</summary>
+    public bool Any => Int8 != null || Half != null;
+
+    /// <summary>Those over 512 bits.</summary>
+    public static NativeTiles Of512(NativeCpu library) => new(library.HasInt8, library.Int8Tile, library.HasHalf, library.HalfTile, int.MaxValue);
+
+    /// <summary>Those over 256 bits. Where the processor has AVX-VNNI, C# multiplies integers faster; else, types in single blocks with several rows (docs/cpu.md).</summary>
+    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256, 2);
+
+    /// <summary>Most rows of a product with weights of <paramref name="type"/> for which <see cref="Int8"/> is to be used.</summary>
+    public int MostInt8Rows(TensorType type) => PackedWeights.SuperBits(type) != 0 ? int.MaxValue : _mostRowsOfBlocks;
+}
+
+/// <summary>The native library's tiles where it is there, this processor runs them, and they give the bits of the C# kernels on a sample; else null, and why.</summary>
 internal static unsafe class NativeKernels
 {
-    private static readonly Lazy<(NativeCpu? Library, string Note)> Found = new(Find);
+    private static readonly Lazy<(NativeTiles? Tiles, string Note)> Wide = new(() => Find(NativeTiles.Of512, "AVX-512")), Narrow = new(() => Find(NativeTiles.Of256, "AVX2"));
 
-    /// <summary>The library to use, or null.</summary>
-    public static NativeCpu? Library => Found.Value.Library;
+    /// <summary>What was found for the widest vectors of this processor, for `llspec doctor`.</summary>
+    public static string Note => (KernelSet.IsSupported(SimdWidth.Bits512) ? Wide : Narrow).Value.Note;
 
-    /// <summary>What was found, for `llspec doctor`.</summary>
-    public static string Note => Found.Value.Note;
+    /// <summary>The tiles to use with vectors of <paramref name="width"/>, or null.</summary>
+    public static NativeTiles? For(SimdWidth width) => width switch
+    {
+        SimdWidth.Bits512 => Wide.Value.Tiles,
+        SimdWidth.Bits256 => Narrow.Value.Tiles,
+        _ => null,
+    };
 
     /// <summary>Whether the library's tiles over 16-bit floats give the bits of their definition: random numbers, both layouts, 1 to 6 rows.</summary>
-    public static bool HalvesAgree(NativeCpu library)
+    public static bool HalvesAgree(NativeTiles tiles)
     {
+        var tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)tiles.Half;
         const int blocks = 3, outputs = PackedHalves.GroupOutputs, columns = 32 * blocks;
         Random random = new(2);
         ushort[] stored = new ushort[outputs * columns];
@@ -54,7 +92,7 @@ internal static unsafe class NativeKernels
                 {
                     fixed (float* input = x, to = sums)
                     {
-                        library.HalfTile(layout, (byte*)weights, 1, input, columns, blocks, rows, (byte*)weights, 1, to);
+                        tile(layout, (byte*)weights, 1, input, columns, blocks, rows, (byte*)weights, 1, to);
                     }
                 }
 
@@ -69,7 +107,7 @@ internal static unsafe class NativeKernels
     }
 
     /// <summary>Whether the library's integer tiles give the same bits as the C# ones: random blocks, all types, 1 to 7 rows, three groups.</summary>
-    public static bool Agrees(NativeCpu library)
+    public static bool Agrees(NativeTiles tiles)
     {
         const int mostBlocks = 8, rows = 7;
         Random random = new(1);
@@ -85,7 +123,7 @@ internal static unsafe class NativeKernels
             int blocks = PackedWeights.SuperBits(type) == 0 ? 5 : mostBlocks;
             for (int n = 1; n <= rows; n++)
             {
-                if (!Compare(library, type, x, n, blocks, random))
+                if (!Compare(tiles, type, x, n, blocks, random))
                 {
                     return false;
                 }
@@ -95,7 +133,7 @@ internal static unsafe class NativeKernels
         return true;
     }
 
-    private static bool Compare(NativeCpu library, TensorType type, float[] x, int rows, int blocks, Random random)
+    private static bool Compare(NativeTiles tiles, TensorType type, float[] x, int rows, int blocks, Random random)
     {
         const int groups = 3, outputs = groups * PackedWeights.GroupOutputs;
         int bits = PackedWeights.SuperBits(type), groupBytes = (int)PackedWeights.BytesOfGroup(type, bits == 0 ? blocks : blocks / 8);
@@ -111,7 +149,7 @@ internal static unsafe class NativeKernels
 
         float[] expected = new float[rows * outputs], actual = new float[rows * outputs];
         Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: false), PackedWeights.InputFormatOf(type, ints: false), null, expected);
-        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, ints: true), library.Int8Tile, actual);
+        Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, ints: true), tiles.Int8, actual);
         return expected.AsSpan().SequenceEqual(actual);
 
         void Multiply(delegate*<void*, int, int, void> kernel, InputFormat format, void* function, float[] results)
@@ -144,15 +182,17 @@ internal static unsafe class NativeKernels
         }
     }
 
-    private static (NativeCpu? Library, string Note) Find()
+    private static (NativeTiles? Tiles, string Note) Find(Func<NativeCpu, NativeTiles> tilesOf, string instructions)
     {
         NativeCpu? library = NativeCpu.TryFind(out string note);
-        return library switch
+        NativeTiles? tiles = library is null ? null : tilesOf(library);
+        return tiles switch
         {
             null => (null, note),
-            { HasInt8: false } => (null, $"{note}: this processor lacks AVX-512 VNNI, the C# kernels run"),
-            _ when !Agrees(library) || !HalvesAgree(library) => (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
-            _ => (library, $"{note}: AVX-512 VNNI in use"),
+            { Any: false } => (null, $"{note}: nothing in it that this processor runs, the C# kernels run"),
+            _ when (tiles.Int8 != null && !Agrees(tiles)) || (tiles.Half != null && !HalvesAgree(tiles)) =>
+                (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
+            _ => (tiles, $"{note}: {instructions} in use{(tiles.Int8 == null ? " for 16-bit floats" : tiles.Half == null ? " for integers" : "")}"),
         };
     }
 }

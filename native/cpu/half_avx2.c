@@ -1,0 +1,20 @@
+/* The tile over weights of 16 bits, over AVX2 and F16C. */
+#include <immintrin.h>
+
+typedef __m256 floats;
+
+#define TILE_NAME llspec_half_tile_256
+#define LANES 8
+/* Of sixteen registers at most twelve hold sums. */
+#define OUTPUTS_AT_ONCE(rows) ((rows) <= 3 ? 4 : 2)
+#define PARTS_AT_ONCE(rows) ((rows) == 1 ? 2 : 1)
+#define FZERO() _mm256_setzero_ps()
+#define LOADF(p) _mm256_loadu_ps(p)
+#define STORE(p, v) _mm256_storeu_ps(p, v)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define HALVES(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
+#define BHALVES(p) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p))), 16))
+#define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define UNROLL _Pragma("GCC unroll 8")
+
+#include "half_tile.inc"
