@@ -8,6 +8,7 @@ typedef __m256 floats;
 /* Of sixteen registers at most twelve hold sums. */
 #define OUTPUTS_AT_ONCE(rows) ((rows) <= 3 ? 4 : 2)
 #define PARTS_AT_ONCE(rows) ((rows) == 1 ? 2 : 1)
+#define BLOCKS_AT_ONCE(rows, blocks) ((rows) == 1 ? (blocks) : 8)
 #define FZERO() _mm256_setzero_ps()
 #define LOADF(p) _mm256_loadu_ps(p)
 #define STORE(p, v) _mm256_storeu_ps(p, v)

@@ -7,6 +7,7 @@ typedef __m512 floats;
 #define LANES 16
 #define OUTPUTS_AT_ONCE(rows) 4
 #define PARTS_AT_ONCE(rows) 1
+#define BLOCKS_AT_ONCE(rows, blocks) (blocks)
 #define FZERO() _mm512_setzero_ps()
 #define LOADF(p) _mm512_loadu_ps(p)
 #define STORE(p, v) _mm512_storeu_ps(p, v)

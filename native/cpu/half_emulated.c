@@ -52,6 +52,7 @@ static floats upper_halves(const uint8_t *p) {
 #define LANES 16
 #define OUTPUTS_AT_ONCE(rows) 4
 #define PARTS_AT_ONCE(rows) 1
+#define BLOCKS_AT_ONCE(rows, blocks) (blocks)
 #define FZERO() zero()
 #define LOADF(p) load(p)
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)

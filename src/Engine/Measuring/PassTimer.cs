@@ -76,11 +76,19 @@ public sealed class PassTimer : IDisposable
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
-    /// <summary>Seconds of the logits of <paramref name="rows"/> rows of the last pass, at most <see cref="DraftTree.MostLogitRows"/>: what the verifying walk computes at once.</summary>
+    /// <summary>
+    /// Seconds of the logits of <paramref name="rows"/> rows, at most <see cref="DraftTree.MostLogitRows"/> and at most a timed pass's: what the verifying walk computes at
+    /// once. They are the last pass's; where that had fewer rows another one runs first, outside the time.
+    /// </summary>
     public double MeasureLogits(int rows)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, DraftTree.MostLogitRows);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, Math.Min(_maxRows, DraftTree.MostLogitRows));
+        if (_batch.Count < rows)
+        {
+            _ = Measure(rows);
+        }
+
         long start = Stopwatch.GetTimestamp();
         _backend.ArgMax(_pass.Logits(0, rows).Slice(0, 1), _argMax);
         return Stopwatch.GetElapsedTime(start).TotalSeconds;

@@ -1,6 +1,7 @@
 using LowLevelSpec.Engine.Backends;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Engine.Drafting.Adaptive;
+using LowLevelSpec.Engine.Measuring;
 using Xunit;
 
 namespace LowLevelSpec.Engine.Tests.Drafting.Adaptive;
@@ -262,6 +263,21 @@ public sealed class PlanningTests
         double[] pass = [0, 4, double.PositiveInfinity, 8, 7, double.PositiveInfinity, double.PositiveInfinity];
         CostProbe.Complete(pass);
         Assert.Equal([0, 4, 6, 8, 8, 9, 10], pass);
+    }
+
+    /// <summary>A slow machine's time is over after passes of two rows, whose logits are fewer than the verifying walk's.</summary>
+    [Fact]
+    public void Logits_are_timed_whatever_pass_came_last()
+    {
+        LanguageModel model = TinyModels.Instance.Model;
+        using PassTimer timer = new(model, 8, 8);
+        for (int last = 1; last <= 2; last++)
+        {
+            Assert.True(timer.Measure(last) > 0);
+            Assert.True(timer.MeasureLogits(8) > 0);
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => timer.MeasureLogits(9));
     }
 
     [Fact]
