@@ -55,7 +55,8 @@ internal static unsafe class NativeKernels
     public static bool HalvesAgree(NativeTiles tiles)
     {
         var tile = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)tiles.Half;
-        const int blocks = 3, outputs = PackedHalves.GroupOutputs, columns = 32 * blocks;
+        // More blocks than a tile goes through at a time.
+        const int blocks = 11, outputs = PackedHalves.GroupOutputs, columns = 32 * blocks;
         Random random = new(2);
         ushort[] stored = new ushort[outputs * columns];
         float[] x = new float[NativeHalfKernels.TileRows * columns], sums = new float[16 * outputs * NativeHalfKernels.TileRows], expected = new float[sums.Length];
