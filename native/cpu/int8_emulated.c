@@ -133,6 +133,7 @@ static floats fused(floats a, floats b, floats c) {
 #define OR_BITS(v, bits, right, mask) or_bits(v, bits, right, mask)
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)
 #define PREFETCH(p) (void)(p)
+#define HOLD(v) (void)(v)
 #define UNROLL
 #define QUADS
 

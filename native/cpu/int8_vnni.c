@@ -45,6 +45,7 @@ static inline float load_float(const void *p) {
 #define OR_BITS(v, bits, right, mask) _mm512_or_si512(v, _mm512_and_si512(SHIFT(bits, right), _mm512_set1_epi8(mask)))
 #define STORE(p, v) _mm512_storeu_ps(p, v)
 #define PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define HOLD(v) (void)(v)
 #define UNROLL _Pragma("GCC unroll 8")
 #define QUADS _Pragma("GCC unroll 8")
 

@@ -39,7 +39,7 @@ internal sealed class MoaMixer : IDisposable
         _layerPositions = FixedPositions.Repeating(target.Layers, rows);
     }
 
-    /// <summary>Called with the name and value of each stage, for golden checks.</summary>
+    /// <summary>Called with the name and value of each stage, for golden checks; with it, LSA's output of every layer is computed, not their mean alone.</summary>
     public Action<string, Matrix>? Trace { get; set; }
 
     /// <summary>CA's keys and values of up to <paramref name="capacity"/> verified tokens.</summary>
@@ -95,9 +95,17 @@ internal sealed class MoaMixer : IDisposable
     {
         Matrix states = _states.Slice(0, count * layers), mean = _mean.Slice(0, count), mixed = _mixed.Slice(0, count);
         Trace?.Invoke("lsa.input", states);
-        _drafter.LayerSelfAttention?.ForwardGroups(states, layers, _layerPositions, _lsaScratch!);
-        Trace?.Invoke("lsa.output", states);
-        _backend.GroupMean(states, layers, mean);
+        if (Trace is null && _drafter.LayerSelfAttention is { } lsa)
+        {
+            lsa.MeanOfGroups(states, layers, _layerPositions, _lsaScratch!, mean);
+        }
+        else
+        {
+            _drafter.LayerSelfAttention?.ForwardGroups(states, layers, _layerPositions, _lsaScratch!);
+            Trace?.Invoke("lsa.output", states);
+            _backend.GroupMean(states, layers, mean);
+        }
+
         Trace?.Invoke("lsa.mean", mean);
         _backend.MatMul(_drafter.Ekv2E, mean, mixed, _drafter.Ekv2EBias);
         Trace?.Invoke("ekv2e.output", mixed);

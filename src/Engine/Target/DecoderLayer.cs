@@ -89,6 +89,25 @@ internal sealed class DecoderLayer
     /// </summary>
     public void ForwardGroups(Matrix x, int groupRows, FixedPositions positions, LayerScratch scratch)
     {
+        AttendGroups(x, groupRows, positions, scratch);
+        Mlp(x, scratch);
+    }
+
+    /// <summary>
+    /// The means over groups of what <see cref="ForwardGroups"/> gives: mean [groups, E]; x [groups*L, E] is left in an intermediate state. The MLP's last
+    /// product is linear: it is multiplied with the mean of a group's gates once, instead of with each of them.
+    /// </summary>
+    public void MeanOfGroups(Matrix x, int groupRows, FixedPositions positions, LayerScratch scratch, Matrix mean)
+    {
+        AttendGroups(x, groupRows, positions, scratch);
+        Matrix gate = Gate(x, scratch), gates = scratch.Up.Slice(0, mean.Rows);
+        _backend.GroupMean(x, groupRows, mean);
+        _backend.GroupMean(gate, groupRows, gates);
+        _backend.MatMul(_down, gates, mean, accumulate: true);
+    }
+
+    private void AttendGroups(Matrix x, int groupRows, FixedPositions positions, LayerScratch scratch)
+    {
         int n = x.Rows;
         Matrix norm = scratch.Norm.Slice(0, n), q = scratch.Query.Slice(0, n), k = scratch.Key.Slice(0, n), v = scratch.Value.Slice(0, n);
         _backend.RmsNorm(x, _inputNorm, _epsilon, norm);
@@ -98,7 +117,6 @@ internal sealed class DecoderLayer
         Matrix attention = scratch.Attention.Slice(0, n);
         _backend.GroupAttention(q, k, v, attention, groupRows, _heads, _kvHeads, _scale);
         _backend.MatMul(_output, attention, x, _outputBias, accumulate: true);
-        Mlp(x, scratch);
     }
 
     private void Attend(PassBatch batch, int cacheLayer, Matrix q, Matrix x, LayerScratch scratch)
@@ -109,14 +127,17 @@ internal sealed class DecoderLayer
         Mlp(x, scratch);
     }
 
-    private void Mlp(Matrix x, LayerScratch scratch)
+    private void Mlp(Matrix x, LayerScratch scratch) => _backend.MatMul(_down, Gate(x, scratch), x, accumulate: true);
+
+    /// <summary>silu(gate) * up of the normed x: [n, F].</summary>
+    private Matrix Gate(Matrix x, LayerScratch scratch)
     {
         int n = x.Rows;
         Matrix norm = scratch.Norm.Slice(0, n), gate = scratch.Gate.Slice(0, n), up = scratch.Up.Slice(0, n);
         _backend.RmsNorm(x, _postNorm, _epsilon, norm);
         _backend.MatMulAll(norm, [new(_gate, gate), new(_up, up)]);
         _backend.SwiGlu(gate, up, gate);
-        _backend.MatMul(_down, gate, x, accumulate: true);
+        return gate;
     }
 }
 

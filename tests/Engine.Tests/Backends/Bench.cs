@@ -69,6 +69,13 @@ internal sealed class Bench(IBackend backend) : IDisposable
         return Backend.LoadWeight(new TensorView("w", type, shape, memory.Pointer, "test.gguf", interleavedHeads));
     }
 
+    /// <summary>A drafter's f32 weight.</summary>
+    public Weight LoadDraft(float[] values, long[] shape)
+    {
+        GuardedMemory memory = Own(new GuardedMemory(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(values).ToArray()));
+        return Backend.LoadDraftMatrix(new TensorView("w", TensorType.F32, shape, memory.Pointer, "test.safetensors"));
+    }
+
     public KvCache Cache(int layers, int kvHeads, int headSize, int capacity, KvType type = KvType.F32) =>
         Own(Backend.AllocateKvCache(layers, kvHeads, headSize, capacity, type));
 

@@ -86,10 +86,14 @@ public abstract class IntegerMatMulTests(SimdWidth width)
 
             foreach (Func<int, float> signs in (Func<int, float>[])[static _ => 1, static _ => -1, static i => i % 2 == 0 ? 1 : -1])
             {
-                float[] x = [.. Enumerable.Range(0, 4 * k).Select(i => 3.5f * signs(i))];
-                Matrix output = bench.Matrix(4, outputs);
-                bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(4, k, x), output);
-                Compare.SameBits(IntegerReference.Product(type, stored, x, outputs, k, null, null), bench.Read(output), $"{type} filled with {fill}");
+                // Kernels differ with the number of rows.
+                foreach (int n in (int[])[1, 2, 3, 4])
+                {
+                    float[] x = [.. Enumerable.Range(0, n * k).Select(i => 3.5f * signs(i))];
+                    Matrix output = bench.Matrix(n, outputs);
+                    bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(n, k, x), output);
+                    Compare.SameBits(IntegerReference.Product(type, stored, x, outputs, k, null, null), bench.Read(output), $"{type} filled with {fill}, {n} rows");
+                }
             }
         }
     }
@@ -115,6 +119,29 @@ public abstract class IntegerMatMulTests(SimdWidth width)
                     Compare.SameBits(bench.Read(apart[i]), bench.Read(together[i]), $"{types[i]}, product {i} of {n} rows");
                 }
             }
+        }
+    }
+
+    /// <summary>A drafter's weight with rows of no whole blocks has the bits of the same weight, and input, with zeros up to the block's end.</summary>
+    [Theory]
+    [InlineData(378)]
+    [InlineData(33)]
+    [InlineData(7)]
+    public void Draft_matrices_are_filled_up_to_whole_blocks(int columns)
+    {
+        using Bench bench = Start();
+        int filled = (columns + 31) / 32 * 32, outputs = 37;
+        float[] weights = Bench.Values(outputs * columns, 1);
+        Weight weight = bench.LoadDraft(weights, [outputs, columns]), whole = bench.LoadDraft(FillUp(weights, columns, filled), [outputs, filled]);
+        Assert.Equal(columns, weight.Columns);
+        foreach (int n in (int[])[1, 2, 4, 7, 40])
+        {
+            // What lies behind a row of the input is no part of it.
+            float[] x = Bench.Values(n * columns, n);
+            Matrix input = bench.Matrix(n, columns + 5, FillUp(x, columns, columns + 5, 1e9f)), actual = bench.Matrix(n, outputs), expected = bench.Matrix(n, outputs);
+            bench.Backend.MatMul(weight, input with { Columns = columns }, actual);
+            bench.Backend.MatMul(whole, bench.Matrix(n, filled, FillUp(x, columns, filled)), expected);
+            Compare.SameBits(bench.Read(expected), bench.Read(actual), $"{columns} columns x {n}");
         }
     }
 
@@ -186,6 +213,19 @@ public abstract class IntegerMatMulTests(SimdWidth width)
             bench.Backend.MatMul(bench.Load(type, stored, [17, k]), bench.Matrix(1, k, x), output);
             Compare.SameBits(IntegerReference.Product(type, stored, x, 17, k, null, null), bench.Read(output), $"{type}, inputs {value:R}");
         }
+    }
+
+    /// <summary>The same rows with <paramref name="filler"/> behind each.</summary>
+    private static float[] FillUp(float[] values, int columns, int filled, float filler = 0)
+    {
+        float[] rows = new float[values.Length / columns * filled];
+        Array.Fill(rows, filler);
+        for (int row = 0; row < values.Length / columns; row++)
+        {
+            values.AsSpan(row * columns, columns).CopyTo(rows.AsSpan(row * filled));
+        }
+
+        return rows;
     }
 
     private protected virtual CpuBackend Backend() => new(2, width, Arithmetic.Auto);

@@ -37,9 +37,7 @@ public sealed unsafe partial class CpuBackend
     {
         // A drafter of a hundredth of the target's size takes a third of a step's time where its products run in f32 and the target's in integers.
         bool floats = view.Type is TensorType.F32 or TensorType.F16 or TensorType.BF16;
-        return _arithmetic == Arithmetic.Auto && floats && view.Shape.Count == 2 && view.InterleavedHeads == 0 && view.Columns % TensorType.Q8_0.BlockElements() == 0
-            ? Quantised(view)
-            : LoadMatrix(view);
+        return _arithmetic == Arithmetic.Auto && floats && view.Shape.Count == 2 && view.InterleavedHeads == 0 && Quantised(view) is { } quantised ? quantised : LoadMatrix(view);
     }
 
     /// <inheritdoc/>
@@ -97,20 +95,30 @@ public sealed unsafe partial class CpuBackend
         }
     }
 
-    /// <summary>The weight as Q8_0, in memory of its own.</summary>
-    private CpuWeight Quantised(TensorView view)
+    /// <summary>The weight as Q8_0, in memory of its own, its rows filled up to whole blocks; null where its scales are not all numbers: the f32 kernels then show what is broken.</summary>
+    private CpuWeight? Quantised(TensorView view)
     {
-        int rowBytes = checked((int)TensorType.Q8_0.Bytes(view.Columns));
+        int block = TensorType.Q8_0.BlockElements(), columns = (view.Columns + block - 1) / block * block, rowBytes = checked((int)TensorType.Q8_0.Bytes(columns));
         byte[] rows = GC.AllocateUninitializedArray<byte>(checked(view.Rows * rowBytes), pinned: true);
-        float[] row = new float[view.Columns];
+        float[] row = new float[columns];
         for (int r = 0; r < view.Rows; r++)
         {
-            Dequantizer.Row(view, r, row);
+            Dequantizer.Row(view, r, row.AsSpan(0, view.Columns));
             Quantizer.Quantize(TensorType.Q8_0, row, rows.AsSpan(r * rowBytes, rowBytes));
         }
 
-        CpuWeight weight = Cpu(LoadMatrix(new TensorView(view.Name, TensorType.Q8_0, view.Shape, Marshal.UnsafeAddrOfPinnedArrayElement(rows, 0), view.FilePath)));
-        weight.Owner = rows;
+        CpuWeight weight = new(new TensorView(view.Name, TensorType.Q8_0, [view.Rows, columns], Marshal.UnsafeAddrOfPinnedArrayElement(rows, 0), view.FilePath), view.Columns) { Owner = rows };
+        if (!weight.HasIntegers)
+        {
+            return null;
+        }
+
+        lock (_team.Gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            Packed(weight);
+        }
+
         return weight;
     }
 
@@ -118,10 +126,10 @@ public sealed unsafe partial class CpuBackend
 
     private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, _arena);
 
-    /// <summary>The native library's tile for so many rows, or null: the C# tile.</summary>
-    private void* Int8Tile(CpuWeight weight, int rows) => _native == null || rows > _native.MostInt8Rows(weight.Type) ? null : _native.Int8;
+    /// <summary>The native library's tile, or null: the C# tile.</summary>
+    private void* Int8Tile => _native == null ? null : _native.Int8;
 
-    private InputFormat FormatOf(CpuWeight weight, int rows) => _kernels.InputFormat(weight.Type, Int8Tile(weight, rows) != null);
+    private InputFormat FormatOf(CpuWeight weight) => _kernels.InputFormat(weight.Type, Int8Tile != null);
 
     /// <summary>Whether products can run as one: of integers, whose input is quantised alike, or of 16-bit floats.</summary>
     private bool ShareInput(ReadOnlySpan<Product> products)
@@ -131,7 +139,7 @@ public sealed unsafe partial class CpuBackend
         foreach (Product product in products)
         {
             CpuWeight w = Cpu(product.Weight);
-            bool alike = UsesIntegers(w) ? UsesIntegers(first) && FormatOf(w, products[0].Output.Rows) == FormatOf(first, products[0].Output.Rows) : UsesHalves(w) && UsesHalves(first);
+            bool alike = UsesIntegers(w) ? UsesIntegers(first) && FormatOf(w) == FormatOf(first) : UsesHalves(w) && UsesHalves(first);
             share = share && alike && w.Columns == first.Columns;
         }
 
@@ -141,17 +149,18 @@ public sealed unsafe partial class CpuBackend
     /// <summary>Quantises the input once, then multiplies it with all weights, whose items are shared out together. Holds the team's gate.</summary>
     private void RunIntegers(in MatMulJob product, ReadOnlySpan<CpuWeight> weights, ReadOnlySpan<MatMulTarget> targets)
     {
-        InputFormat format = FormatOf(weights[0], product.Rows);
-        int inputBytes = InputBlocks.Bytes(format), blocks = product.Columns / 32;
+        InputFormat format = FormatOf(weights[0]);
+        int inputBytes = InputBlocks.Bytes(format);
         InputJob inputs = new()
         {
             Input = product.Input,
             Stride = product.InputStride,
             Rows = product.Rows,
-            Blocks = blocks,
+            Columns = product.Columns,
             Format = format,
-            Output = _scratch.Shared((long)product.Rows * blocks * inputBytes),
         };
+        int blocks = inputs.Blocks;
+        inputs.Output = _scratch.Shared((long)product.Rows * blocks * inputBytes);
         int tiles = inputs.Tiles;
         int inputItems = _team.Threads == 1 ? 1 : (int)Math.Clamp(product.Rows * (long)product.Columns / ElementsPerInputItem, 1, Math.Min(tiles, _team.Threads));
         inputs.TilesPerItem = (tiles + inputItems - 1) / inputItems;
@@ -162,10 +171,9 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < weights.Length; i++)
         {
             PackedWeights packed = Packed(weights[i]);
-            void* tile = Int8Tile(weights[i], product.Rows);
             IntegerJob job = new()
             {
-                Kernel = _kernels.IntegerMatMul(weights[i].Type, tile != null),
+                Kernel = _kernels.IntegerMatMul(weights[i].Type, Int8Tile != null),
                 Weights = packed.Data,
                 GroupBytes = packed.GroupBytes,
                 Blocks = blocks,
@@ -173,7 +181,7 @@ public sealed unsafe partial class CpuBackend
                 Inputs = inputs.Output,
                 InputBytes = inputBytes,
                 Rows = product.Rows,
-                Function = tile,
+                Function = Int8Tile,
                 Layout = NativeLayouts.Of(weights[i].Type),
                 Target = targets[i],
                 TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),

@@ -11,11 +11,18 @@ internal sealed unsafe class CpuWeight : Weight
     private bool? _hasIntegers;
 
     public CpuWeight(TensorView view)
-        : base(view.Name, view.Shape.Count <= 1 ? 1 : view.Rows, view.Shape.Count <= 1 ? checked((int)view.Elements) : view.Columns)
+        : this(view, view.Shape.Count <= 1 ? checked((int)view.Elements) : view.Columns)
+    {
+    }
+
+    /// <summary>A matrix of <paramref name="columns"/> columns whose rows are stored with more: zeros, which fill up the last block.</summary>
+    public CpuWeight(TensorView view, int columns)
+        : base(view.Name, view.Shape.Count <= 1 ? 1 : view.Rows, columns)
     {
         Type = view.Type;
         Data = (byte*)view.Data;
-        RowBytes = Type.Bytes(Columns);
+        StoredColumns = view.Shape.Count <= 1 ? columns : view.Columns;
+        RowBytes = Type.Bytes(StoredColumns);
         if (Rows == 1)
         {
             _vector = GC.AllocateArray<float>(SimdMath.PadLanes(Columns), pinned: true);
@@ -45,6 +52,9 @@ internal sealed unsafe class CpuWeight : Weight
 
     /// <summary>First byte of row 0.</summary>
     public byte* Data { get; }
+
+    /// <summary>Columns of a stored row: the weight's, or these filled up to whole blocks.</summary>
+    public int StoredColumns { get; }
 
     /// <summary>Bytes from one row to the next.</summary>
     public long RowBytes { get; }

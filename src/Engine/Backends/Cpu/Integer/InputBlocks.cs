@@ -35,8 +35,8 @@ internal unsafe struct InputJob
     /// <summary>n.</summary>
     public int Rows;
 
-    /// <summary>I / 32.</summary>
-    public int Blocks;
+    /// <summary>I.</summary>
+    public int Columns;
 
     /// <summary>Layout of a block.</summary>
     public InputFormat Format;
@@ -47,6 +47,9 @@ internal unsafe struct InputJob
     /// <summary>Tiles of up to <see cref="InputBlocks.TileRows"/> rows: [blocks][rows of the tile][block].</summary>
     public byte* Output;
 
+    /// <summary>Blocks of a row: I / 32, rounded up.</summary>
+    public readonly int Blocks => (Columns + 31) / 32;
+
     /// <summary>Tiles of all rows.</summary>
     public readonly int Tiles => InputBlocks.Tiles(Rows);
 }
@@ -55,7 +58,7 @@ internal unsafe struct InputJob
 /// Inputs of integer matrix products. Each row is cut into blocks of 32; a block becomes integers -127..127 and one scale, largest magnitude / 127:
 /// q = x * (127 / largest), rounded to nearest even. A block whose largest magnitude is below 1e-30 becomes zeros; one that
 /// holds a NaN or infinity gets a NaN as its scale, so that what is not finite stays so. Every step is one f32 operation per
-/// element, so all processors give the same integers.
+/// element, so all processors give the same integers. A last block of fewer elements is filled up with zeros.
 /// </summary>
 internal static unsafe class InputBlocks
 {
@@ -88,18 +91,27 @@ internal static unsafe class InputBlocks
     public static void Run(void* pointer, int thread, int item)
     {
         InputJob* job = (InputJob*)pointer;
-        int tiles = job->Tiles, end = Math.Min((item + 1) * job->TilesPerItem, tiles), bytes = Bytes(job->Format);
+        int tiles = job->Tiles, end = Math.Min((item + 1) * job->TilesPerItem, tiles), bytes = Bytes(job->Format), blocks = job->Blocks, whole = job->Columns / 32;
+        int rest = job->Columns % 32;
+        float* last = stackalloc float[32];
+        new Span<float>(last, 32).Clear();
         for (int tile = item * job->TilesPerItem; tile < end; tile++)
         {
             int first = FirstRow(tile, tiles, job->Rows), count = FirstRow(tile + 1, tiles, job->Rows) - first;
-            byte* to = job->Output + ((long)first * job->Blocks * bytes);
+            byte* to = job->Output + ((long)first * blocks * bytes);
             for (int row = 0; row < count; row++)
             {
                 float* x = job->Input + ((first + row) * job->Stride);
                 byte* at = to + ((nint)row * bytes);
-                for (int block = 0; block < job->Blocks; block++, x += 32, at += (nint)count * bytes)
+                for (int block = 0; block < whole; block++, x += 32, at += (nint)count * bytes)
                 {
                     Block(x, at, job->Format);
+                }
+
+                if (rest > 0)
+                {
+                    new ReadOnlySpan<float>(x, rest).CopyTo(new Span<float>(last, rest));
+                    Block(last, at, job->Format);
                 }
             }
         }

@@ -7,11 +7,8 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 /// <summary>The native library's tiles of one width; a null one is not to be used.</summary>
 internal sealed unsafe class NativeTiles
 {
-    private readonly int _mostRowsOfBlocks;
-
-    private NativeTiles(bool hasInt8, void* int8, bool hasHalf, void* half, int mostRowsOfBlocks)
+    private NativeTiles(bool hasInt8, void* int8, bool hasHalf, void* half)
     {
-        _mostRowsOfBlocks = mostRowsOfBlocks;
         Int8 = hasInt8 ? int8 : null;
         Half = hasHalf ? half : null;
     }
@@ -26,13 +23,10 @@ internal sealed unsafe class NativeTiles
     public bool Any => Int8 != null || Half != null;
 
     /// <summary>Those over 512 bits.</summary>
-    public static NativeTiles Of512(NativeCpu library) => new(library.HasInt8, library.Int8Tile, library.HasHalf, library.HalfTile, int.MaxValue);
+    public static NativeTiles Of512(NativeCpu library) => new(library.HasInt8, library.Int8Tile, library.HasHalf, library.HalfTile);
 
-    /// <summary>Those over 256 bits. Where the processor has AVX-VNNI, C# multiplies integers faster; else, types in single blocks with several rows (docs/cpu.md).</summary>
-    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256, 2);
-
-    /// <summary>Most rows of a product with weights of <paramref name="type"/> for which <see cref="Int8"/> is to be used.</summary>
-    public int MostInt8Rows(TensorType type) => PackedWeights.SuperBits(type) != 0 ? int.MaxValue : _mostRowsOfBlocks;
+    /// <summary>Those over 256 bits. Where the processor has AVX-VNNI, C# multiplies integers faster.</summary>
+    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256);
 }
 
 /// <summary>The native library's tiles where it is there, this processor runs them, and they give the bits of the C# kernels on a sample; else null, and why.</summary>
@@ -160,7 +154,7 @@ internal static unsafe class NativeKernels
             {
                 fixed (byte* packed = weights, inputs = quantised)
                 {
-                    InputJob quantise = new() { Input = input, Stride = blocks * 32, Rows = rows, Blocks = blocks, Format = format, TilesPerItem = InputBlocks.Tiles(rows), Output = inputs };
+                    InputJob quantise = new() { Input = input, Stride = blocks * 32, Rows = rows, Columns = blocks * 32, Format = format, TilesPerItem = InputBlocks.Tiles(rows), Output = inputs };
                     InputBlocks.Run(&quantise, 0, 0);
                     IntegerJob job = new()
                     {

@@ -21,7 +21,7 @@ internal sealed unsafe class PackedWeights
 
     private PackedWeights(CpuWeight weight, long groupBytes, WeightArena arena)
     {
-        Blocks = weight.Columns / 32;
+        Blocks = weight.StoredColumns / 32;
         Groups = (weight.Rows + GroupOutputs - 1) / GroupOutputs;
         GroupBytes = groupBytes;
         Data = arena.Take(Groups * GroupBytes, $"the repacked weight {weight.Name}");
@@ -68,7 +68,7 @@ internal sealed unsafe class PackedWeights
     /// <summary>Repacks a weight into <paramref name="arena"/>, which keeps it.</summary>
     public static PackedWeights Create(CpuWeight weight, WeightArena arena)
     {
-        int bits = SuperBits(weight.Type), storedBytes = weight.Type.BlockBytes(), storedBlocks = weight.Columns / weight.Type.BlockElements();
+        int bits = SuperBits(weight.Type), storedBytes = weight.Type.BlockBytes(), storedBlocks = weight.StoredColumns / weight.Type.BlockElements();
         int header = bits == 0 ? HeaderBytes(HalvesBytes(weight.Type), storedBlocks) : 0, blockBytes = bits == 0 ? QuadBytes(weight.Type) : PackedSuperBlocks.Bytes(bits);
         PackedWeights packed = new(weight, BytesOfGroup(weight.Type, storedBlocks), arena);
         for (int output = 0; output < weight.Rows; output++)
