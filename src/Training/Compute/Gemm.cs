@@ -6,13 +6,13 @@ namespace LowLevelSpec.Training.Compute;
 
 /// <summary>
 /// Dense matrix products C = op(A) op(B), row-major, over all threads. C is cut into tiles; a tile's thread packs its strip of B into
-/// panels that stay in its caches and runs a kernel of few rows over them. Sums over k run in blocks of <see cref="BlockK"/>
+/// panels that stay in its caches and runs a kernel of few rows over them. Sums over k run in blocks of one depth, <see cref="BlockK"/> at most,
 /// in ascending order whatever the tiles and threads, so results are reproducible.
 /// </summary>
 internal static unsafe class Gemm
 {
-    /// <summary>Depth of one packed panel: 256 x 32 floats are 32 KB, a first-level cache.</summary>
-    private const int BlockK = 256;
+    /// <summary>Most depth of one packed panel: 256 x 32 floats with 512-bit vectors, 320 x 16 with a kernel's rows of A beside them otherwise, fill a first-level cache.</summary>
+    private static readonly int BlockK = Vector512.IsHardwareAccelerated ? 256 : 320;
 
     /// <summary>Panels of a tile.</summary>
     private const int StripPanels = 6;
@@ -75,9 +75,11 @@ internal static unsafe class Gemm
             return;
         }
 
+        // The smaller operand is the one gone through again and again: it stays in a cache.
+        bool stripsFirst = c.Rows > c.Columns;
         Work.For(rowTiles * strips, (long)c.Rows * c.Columns * depth, tile =>
         {
-            int row = tile % rowTiles * TileRows, column = tile / rowTiles * strip;
+            int row = (stripsFirst ? tile / strips : tile % rowTiles) * TileRows, column = (stripsFirst ? tile % strips : tile / rowTiles) * strip;
             Tile(a, b, c, row, Math.Min(TileRows, c.Rows - row), column, Math.Min(strip, c.Columns - column), depth, accumulate);
         });
     }
@@ -117,9 +119,10 @@ internal static unsafe class Gemm
         int width = GemmKernels.PanelWidth<T>(), height = GemmKernels.Rows;
         T* packedB = PackBuffer<T>.B((StripPanels * width) * BlockK), edge = stackalloc T[GemmKernels.MaxRows * GemmKernels.MaxPanelWidth];
         T* packedA = a.ColumnStride == 1 ? null : PackBuffer<T>.A(TileRows * BlockK);
-        for (int k = 0; k < depth; k += BlockK)
+        int blocks = (depth + BlockK - 1) / BlockK, evenly = blocks == 0 ? 0 : (depth + blocks - 1) / blocks;
+        for (int k = 0; k < depth; k += evenly)
         {
-            int block = Math.Min(BlockK, depth - k);
+            int block = Math.Min(evenly, depth - k);
             PackB(b, k, block, column, columns, packedB);
             if (packedA is not null)
             {
@@ -177,7 +180,11 @@ internal static unsafe class Gemm
                 new Span<T>(to, width * block).Clear();
             }
 
-            if (b.ColumnStride == 1)
+            if (b.ColumnStride == 1 && count == width)
+            {
+                Packing.Panel(b.At(k, column + j), b.RowStride, block, to);
+            }
+            else if (b.ColumnStride == 1)
             {
                 for (int p = 0; p < block; p++)
                 {

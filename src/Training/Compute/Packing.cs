@@ -27,6 +27,25 @@ internal static unsafe class Packing
         Scalar(from + (q * stride), stride, columns - q, 0, depth, to + q, width);
     }
 
+    /// <summary>to[p * width + q] = from[p * stride + q], p &lt; depth, q &lt; width = <see cref="GemmKernels.PanelWidth"/>.</summary>
+    public static void Panel<T>(T* from, long stride, int depth, T* to) where T : unmanaged
+    {
+        int width = GemmKernels.PanelWidth<T>(), half = width / 2;
+        for (int p = 0; p < depth; p++, from += stride, to += width)
+        {
+            if (Vector512.IsHardwareAccelerated)
+            {
+                Vector512.Load(from).Store(to);
+                Vector512.Load(from + half).Store(to + half);
+            }
+            else
+            {
+                Vector256.Load(from).Store(to);
+                Vector256.Load(from + half).Store(to + half);
+            }
+        }
+    }
+
     /// <summary>
     /// to[p * rows + i] = from[p * stride + i], i &lt; count, p &lt; depth, rows = <see cref="GemmKernels.Rows"/>: rows of a transposed operand lie side by side
     /// already.
