@@ -20,7 +20,7 @@ public sealed record TreeSettings(int Depth, int Breadth, int TotalTokens)
     /// <summary>Depth 5, breadth 4, 24 tokens.</summary>
     public static TreeSettings Default { get; } = new(5, 4, 24);
 
-    /// <summary>Parses "auto", "depth,breadth,total" or "off" (null).</summary>
+    /// <summary>Parses "auto", "depth,breadth,total", "depthxbreadthxtotal" or "off" (null).</summary>
     /// <exception cref="InputException">Anything else, or a number out of range.</exception>
     public static TreeSettings? Parse(string text)
     {
@@ -35,10 +35,10 @@ public sealed record TreeSettings(int Depth, int Breadth, int TotalTokens)
             return Auto;
         }
 
-        string[] parts = text.Split(',', StringSplitOptions.TrimEntries);
+        string[] parts = text.Split([',', 'x'], StringSplitOptions.TrimEntries);
         if (parts.Length != 3 || !int.TryParse(parts[0], out int depth) || !int.TryParse(parts[1], out int breadth) || !int.TryParse(parts[2], out int total))
         {
-            throw new InputException($"--tree: found '{text}', expected auto, depth,breadth,total (e.g. 5,4,24) or off");
+            throw new InputException($"--tree: found '{text}', expected auto, depth,breadth,total (e.g. 5,4,24 or 5x4x24) or off");
         }
 
         TreeSettings settings = new(depth, breadth, total);
