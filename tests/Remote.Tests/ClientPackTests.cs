@@ -55,6 +55,35 @@ public sealed class ClientPackTests : IClassFixture<ClientPackTests.Pair>
         Assert.All(parts, part => Assert.Equal(part.Shape.Count > 1 ? type : TensorType.BF16, part.Type));
     }
 
+    /// <summary>The drafter's own table becomes the pack's, in order of ids; its tensor stays behind.</summary>
+    [Fact]
+    public unsafe void A_drafters_own_table_trims_the_head()
+    {
+        string folder = Directory.CreateDirectory(Path.Combine(_folder, "trimmed")).FullName;
+        File.Copy(Path.Combine(_folder, "moa", "config.json"), Path.Combine(folder, "config.json"), overwrite: true);
+        using (SafetensorsFile file = SafetensorsFile.Open(Path.Combine(_folder, "moa", "model.safetensors")))
+        {
+            SafetensorsWriter writer = new();
+            foreach (TensorInfo info in file.AllTensors)
+            {
+                TensorView view = file.Get(info.Name);
+                writer.Add(info.Name, view.Type, view.Shape, new ReadOnlySpan<byte>((void*)view.Data, (int)view.ByteLength).ToArray());
+            }
+
+            writer.Add(DraftVocabulary.TensorName, [3], [300L, 5, 17]);
+            writer.Write(Path.Combine(folder, "model.safetensors"));
+        }
+
+        Write("trimmed", new ClientPackOptions { Type = TensorType.BF16 });
+        using ModelFile target = ModelFile.Open(Path.Combine(_folder, "target"));
+        using ClientPack pack = ClientPack.Open(Pack);
+        Assert.Equal([5, 17, 300], pack.DraftTokens);
+        float[] row = new float[target.Tensors.Config.HiddenSize], original = new float[row.Length];
+        Dequantizer.Row(pack.Target.LmHead, 2, row);
+        Dequantizer.Row(target.Tensors.LmHead, 300, original);
+        Assert.Equal(original, row);
+    }
+
     [Fact]
     public void A_trimmed_head_holds_the_rows_of_its_tokens()
     {

@@ -56,7 +56,7 @@ internal sealed class PackClientCommand : Command
 
         // What was written is what a device will open: checked at once, and its size is the file's.
         using ClientPack pack = ClientPack.Open(path);
-        PackReport report = new(path, pack.Identity, tokens?.Count ?? config.VocabularySize, config.VocabularySize, parts, pack.FileBytes, model.FileBytes, drafter.FileBytes);
+        PackReport report = new(path, pack.Identity, pack.DraftTokens?.Count ?? config.VocabularySize, config.VocabularySize, parts, pack.FileBytes, model.FileBytes, drafter.FileBytes);
         string json = Json.Indented(report);
         file?.Write(json);
         if (_json.ToStandardOutput(result))

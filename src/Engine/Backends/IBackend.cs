@@ -48,8 +48,7 @@ public interface IBackend : IDisposable
     Weight LoadDraftMatrix(TensorView view) => LoadMatrix(view);
 
     /// <summary>
-    /// Runs <paramref name="load"/> and returns what frees the weights that it has loaded on this thread; null where nothing needs freeing, because weights
-    /// lie in the file's own mapping.
+    /// Runs <paramref name="load"/> and returns what frees the weights that it has loaded on this thread; null where nothing needs freeing.
     /// </summary>
     IDisposable? CollectWeights(Action load)
     {

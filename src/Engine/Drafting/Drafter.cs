@@ -210,6 +210,11 @@ internal static class Drafters
                 throw new InputException($"{path}: target layer inference is for MoA drafters; this is {file.Kind}; leave --tli out");
             }
 
+            if (file.Moa?.TargetLayerInference is int trained && options.TargetLayerInference is int asked && asked != trained)
+            {
+                throw new InputException($"{path}: was trained for target layer inference {trained}, as its config says; found --tli {asked}; leave --tli out");
+            }
+
             Drafter? made = null;
             IDisposable? weights = backend.CollectWeights(() =>
             {

@@ -52,17 +52,19 @@ public static class ClientPackWriter
             throw new InputException($"{drafter.Path}: drafts through the target's last {drafter.Moa.TargetLayerInference} layers, which a device does not hold; pack a drafter with target layer inference 0");
         }
 
+        // A drafter's own table is in no order of ids; the pack's is, and takes its place.
+        IReadOnlyList<int>? draftTokens = options.DraftTokens ?? (drafter.TrimmedVocabulary is { } trimmed ? [.. trimmed.Order()] : null);
         GgufWriter writer = new();
         List<ClientPackPart> parts = [];
-        WriteMetadata(writer, target, drafter, identity, options);
+        WriteMetadata(writer, target, drafter, identity, draftTokens);
         Matrix(LayerNames.GgufEmbedding, tensors.Embedding, null);
         Vector(ClientPackKeys.Norm, tensors.FinalNorm);
-        if (options.DraftTokens is not null || !ReferenceEquals(tensors.LmHead, tensors.Embedding))
+        if (draftTokens is not null || !ReferenceEquals(tensors.LmHead, tensors.Embedding))
         {
-            Matrix(ClientPackKeys.Head, tensors.LmHead, options.DraftTokens);
+            Matrix(ClientPackKeys.Head, tensors.LmHead, draftTokens);
         }
 
-        foreach (TensorInfo info in drafter.AllTensors.Where(static t => !t.Name.StartsWith(ServerOnly, StringComparison.Ordinal)))
+        foreach (TensorInfo info in drafter.AllTensors.Where(static t => t.Name != DraftVocabulary.TensorName && !t.Name.StartsWith(ServerOnly, StringComparison.Ordinal)))
         {
             TensorView view = drafter.Weights.View(info);
             if (view.Shape.Count > 1)
@@ -110,7 +112,7 @@ public static class ClientPackWriter
             : [.. config.EndTokens.Concat(Enumerable.Range(0, config.VocabularySize).OrderByDescending(id => id < counts.Count ? counts[id] : 0)).Distinct().Take(count).Order()];
     }
 
-    private static void WriteMetadata(GgufWriter writer, ModelFile target, DrafterFile drafter, ClientPackIdentity identity, ClientPackOptions options)
+    private static void WriteMetadata(GgufWriter writer, ModelFile target, DrafterFile drafter, ClientPackIdentity identity, IReadOnlyList<int>? draftTokens)
     {
         LlamaConfig config = target.Tensors.Config;
         writer.Set(ClientPackKeys.Architecture, ClientPackKeys.ArchitectureName);
@@ -121,7 +123,7 @@ public static class ClientPackWriter
         writer.Set(ClientPackKeys.DrafterHash, identity.Drafter);
         writer.Set(ClientPackKeys.TargetConfig, ConfigJson(config).ToJsonString());
         writer.Set(ClientPackKeys.DrafterConfig, DrafterConfig(drafter));
-        if (options.DraftTokens is { } tokens)
+        if (draftTokens is { } tokens)
         {
             if (tokens.Count == 0 || tokens.Any(id => id < 0 || id >= config.VocabularySize) || tokens.Zip(tokens.Skip(1), static (a, b) => a >= b).Any(static wrong => wrong))
             {

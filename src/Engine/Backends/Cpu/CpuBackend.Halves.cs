@@ -7,7 +7,7 @@ public sealed unsafe partial class CpuBackend
 {
     private bool UsesHalves(CpuWeight weight) => _arithmetic == Arithmetic.Auto && _native != null && _native.Half != null && PackedHalves.Supports(weight);
 
-    private PackedHalves Halves(CpuWeight weight) => weight.Halves ??= PackedHalves.Create(weight, _arena);
+    private PackedHalves Halves(CpuWeight weight) => weight.Halves ??= PackedHalves.Create(weight, weight.Arena);
 
     /// <summary>Multiplies an input with all weights, whose items are shared out together. Holds the team's gate.</summary>
     private void RunHalves(in MatMulJob product, ReadOnlySpan<CpuWeight> weights, ReadOnlySpan<MatMulTarget> targets)

@@ -107,7 +107,7 @@ public sealed unsafe partial class CpuBackend
             Quantizer.Quantize(TensorType.Q8_0, row, rows.AsSpan(r * rowBytes, rowBytes));
         }
 
-        CpuWeight weight = new(new TensorView(view.Name, TensorType.Q8_0, [view.Rows, columns], Marshal.UnsafeAddrOfPinnedArrayElement(rows, 0), view.FilePath), view.Columns) { Owner = rows };
+        CpuWeight weight = new(new TensorView(view.Name, TensorType.Q8_0, [view.Rows, columns], Marshal.UnsafeAddrOfPinnedArrayElement(rows, 0), view.FilePath), Arena, view.Columns) { Owner = rows };
         if (!weight.HasIntegers)
         {
             return null;
@@ -124,7 +124,7 @@ public sealed unsafe partial class CpuBackend
 
     private bool UsesIntegers(CpuWeight weight) => _arithmetic == Arithmetic.Auto && weight.HasIntegers;
 
-    private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, _arena);
+    private PackedWeights Packed(CpuWeight weight) => weight.Packed ??= PackedWeights.Create(weight, weight.Arena);
 
     /// <summary>The native library's tile, or null: the C# tile.</summary>
     private void* Int8Tile => _native == null ? null : _native.Int8;

@@ -25,6 +25,9 @@ public sealed unsafe partial class CpuBackend : IBackend
     private readonly Arithmetic _arithmetic;
     private readonly NativeTiles? _native;
     private readonly WeightArena _arena = new();
+
+    [ThreadStatic]
+    private static WeightGroup? t_collecting;
     private bool _disposed;
 
     /// <summary>Starts the backend's threads.</summary>
@@ -115,7 +118,29 @@ public sealed unsafe partial class CpuBackend : IBackend
                 $"{view.FilePath}: tensor {view.Name} has {interleaved} rows, which are not {view.InterleavedHeads} heads of an even size");
         }
 
-        return new CpuWeight(view);
+        return new CpuWeight(view, Arena);
+    }
+
+    /// <inheritdoc/>
+    public IDisposable CollectWeights(Action load)
+    {
+        WeightGroup group = new(this);
+        WeightGroup? outer = t_collecting;
+        t_collecting = group;
+        try
+        {
+            load();
+            return group;
+        }
+        catch
+        {
+            group.Dispose();
+            throw;
+        }
+        finally
+        {
+            t_collecting = outer;
+        }
     }
 
     /// <inheritdoc/>
@@ -235,6 +260,25 @@ public sealed unsafe partial class CpuBackend : IBackend
         lock (_team.Gate)
         {
             _team.Run(kernel, job, items);
+        }
+    }
+
+    /// <summary>Where weights that are loaded now on this thread are repacked to.</summary>
+    private WeightArena Arena => t_collecting is { } group && group.Backend == this ? group.Arena : _arena;
+
+    /// <summary>The repacked forms of weights that are freed together, before the backend is.</summary>
+    private sealed class WeightGroup(CpuBackend backend) : IDisposable
+    {
+        public CpuBackend Backend { get; } = backend;
+
+        public WeightArena Arena { get; } = new();
+
+        public void Dispose()
+        {
+            lock (Backend._team.Gate)
+            {
+                Arena.Dispose();
+            }
         }
     }
 }

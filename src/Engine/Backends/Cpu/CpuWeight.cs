@@ -10,15 +10,18 @@ internal sealed unsafe class CpuWeight : Weight
     private readonly float[]? _vector;
     private bool? _hasIntegers;
 
-    public CpuWeight(TensorView view)
-        : this(view, view.Shape.Count <= 1 ? checked((int)view.Elements) : view.Columns)
+    /// <param name="view">Where it lies.</param>
+    /// <param name="arena">Where its repacked form goes.</param>
+    public CpuWeight(TensorView view, WeightArena arena)
+        : this(view, arena, view.Shape.Count <= 1 ? checked((int)view.Elements) : view.Columns)
     {
     }
 
     /// <summary>A matrix of <paramref name="columns"/> columns whose rows are stored with more: zeros, which fill up the last block.</summary>
-    public CpuWeight(TensorView view, int columns)
+    public CpuWeight(TensorView view, WeightArena arena, int columns)
         : base(view.Name, view.Shape.Count <= 1 ? 1 : view.Rows, columns)
     {
+        Arena = arena;
         Type = view.Type;
         Data = (byte*)view.Data;
         StoredColumns = view.Shape.Count <= 1 ? columns : view.Columns;
@@ -46,6 +49,9 @@ internal sealed unsafe class CpuWeight : Weight
             HeadSize = Rows / view.InterleavedHeads;
         }
     }
+
+    /// <summary>Where its repacked form goes.</summary>
+    public WeightArena Arena { get; }
 
     /// <summary>Storage type.</summary>
     public TensorType Type { get; }

@@ -102,7 +102,9 @@ internal sealed class TreePlanner : ILevelPolicy
 
         double gain = 0, best = 0, children = _table.Children(level + 1);
         ReadOnlySpan<float> scores = grower.FrontierScores;
-        for (int f = 1; f <= grower.Width; f++)
+
+        // Wider levels than the measured ones are not grown.
+        for (int f = 1; f <= Math.Min(grower.Width, _costs.Level.Length - 1); f++)
         {
             gain += children * _table.Path(level, scores[f - 1]);
             double cost = (_costs.Level[f] * _draftScale) + (Slope() * f);

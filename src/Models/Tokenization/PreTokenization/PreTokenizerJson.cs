@@ -5,6 +5,8 @@ internal static class PreTokenizerJson
 {
     private const string Supported = "ByteLevel, Digits, Split, Sequence of them";
 
+    private const int MostSteps = 64;
+
     /// <summary>Reads the steps. The last must be ByteLevel: the vocabulary is one of bytes.</summary>
     /// <exception cref="ModelFileException">It is malformed or not built.</exception>
     public static PreTokenStep[] Read(JsonSource preTokenizer)
@@ -21,6 +23,12 @@ internal static class PreTokenizerJson
         if (byteLevel && type != "Sequence")
         {
             throw item.Member("type").Unsupported($"{type} after ByteLevel", "ByteLevel as the last step");
+        }
+
+        // Each step runs inside the one before it.
+        if (steps.Count > MostSteps)
+        {
+            throw item.Member("type").Unsupported($"more than {MostSteps} steps", "fewer");
         }
 
         switch (type)

@@ -49,6 +49,19 @@ public sealed class AdaptiveTests
         Assert.Equal(0, Tiny.Model.Generate(request with { Drafter = dear }).Statistics.DraftedNodes);
     }
 
+    /// <summary>Levels are measured up to the default breadth; a broader limit grows none that nobody measured.</summary>
+    [Theory]
+    [MemberData(nameof(Networks))]
+    public void A_limit_broader_than_what_is_measured_drafts_the_same_text(string name)
+    {
+        using Drafter drafter = Tiny.Open(name);
+        drafter.Costs = Costs(network: 1e-6, row: 0);
+        GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 40, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        GenerationResult broad = Tiny.Model.Generate(request with { Drafter = drafter, Tree = TreeSettings.Auto with { Breadth = 16 } });
+        Assert.Equal(Tiny.Model.Generate(request).OutputIds, broad.OutputIds);
+        Assert.True(broad.Statistics.DraftedNodes > 0, "nothing was drafted");
+    }
+
     [Fact]
     public void Rows_that_cost_too_much_are_not_verified()
     {
