@@ -41,7 +41,7 @@ public enum KvType
     /// <summary>32 bits, no rounding.</summary>
     F32,
 
-    /// <summary>IEEE half: 11 significant bits, up to 65504; a larger value becomes infinite, which ends the generation with an error.</summary>
+    /// <summary>IEEE half: 11 significant bits, up to 65504; a larger value becomes infinite, which ends the generation with an error wherever a product with it is not a number.</summary>
     F16,
 
     /// <summary>bfloat16: 8 significant bits, the range of f32.</summary>
