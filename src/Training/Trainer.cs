@@ -174,7 +174,7 @@ public sealed class Trainer : IDisposable
             long number = ((long)step * parts) + part;
             TrainingBatch batch = _plan.Batch(number);
             PracticeChoices choices = _plan.Choices(number, batch.Sequences.Count, staircase, _options.Horizon);
-            _cache?.Prefetch(_plan.Batch(number + 1));
+            _cache?.ReadNext(_plan.Batch(number + 1));
             LossTerms terms = TrainingStep.Backward(_arena, _target, _drafter, batch, choices, _options.Loss, 1.0 / parts, _plan.KlRows(number, batch.Rows, _options.KlShare), _vocabulary?.Draw(number), _cache);
             loss += terms.Total / parts;
             kl += terms.ForwardKl / parts;

@@ -17,12 +17,12 @@ internal static class TrainingFolder
     public const string LogName = "log.jsonl";
 
     /// <summary>Ends a training whose loss is no number.</summary>
-    /// <exception cref="ArithmeticException">It is not.</exception>
+    /// <exception cref="InputException">It is not.</exception>
     public static void CheckLoss(int step, double loss)
     {
         if (!double.IsFinite(loss))
         {
-            throw new ArithmeticException($"the loss of step {step} is {loss}; a lower learning rate or a tighter clip may help");
+            throw new InputException($"the loss of step {step} is {loss}, expected a number: use a lower learning rate or a tighter clip; the last checkpoint stands");
         }
     }
 }

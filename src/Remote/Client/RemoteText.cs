@@ -94,13 +94,13 @@ internal sealed class RemoteText
     /// <summary>Gives the tail out as unverified.</summary>
     public void GiveOutTail()
     {
-        int count = Tail - Alone;
-        if (count > 0)
+        // One at a time: a part of the tail may be confirmed and the rest taken back, and whoever shows text must know which text that is.
+        while (Tail > Alone)
         {
-            ReadOnlySpan<int> tokens = _sequence.Tokens.AsSpan(GivenOut, count);
-            Alone += count;
-            WrittenAlone += count;
-            _emit(new RemoteChunk(ChunkKind.Unverified, tokens.ToArray(), Detokenize(tokens)));
+            ReadOnlySpan<int> token = _sequence.Tokens.AsSpan(GivenOut, 1);
+            Alone++;
+            WrittenAlone++;
+            _emit(new RemoteChunk(ChunkKind.Unverified, token.ToArray(), Detokenize(token)));
         }
     }
 

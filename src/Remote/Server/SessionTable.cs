@@ -6,6 +6,9 @@ namespace LowLevelSpec.Remote.Server;
 /// <summary>All sessions of a server: who may open one, who owns which, how much KV memory they hold, and when they are forgotten. Thread-safe.</summary>
 internal sealed class SessionTable(long kvBudget, TimeSpan grace)
 {
+    /// <summary>Bytes of key/value memory for all sessions together.</summary>
+    public long KvBudget => kvBudget;
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, TargetSession> _sessions = [];
     private long _reserved;

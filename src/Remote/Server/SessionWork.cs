@@ -75,6 +75,14 @@ internal sealed class SessionWork : IDisposable
             _sessions.Release(session);
         }
 
+        if (session.Cache is null && CacheBytes(session) is long bytes && bytes > _sessions.KvBudget)
+        {
+            _metrics.Refused("memory");
+            return Ending.Refusal(
+                job.RequestId, Refusal.BadRequest,
+                $"keys and values of {session.MaxTokens} tokens take {bytes} bytes, of which the server has {_sessions.KvBudget}; ask for fewer tokens (--max-new), or start the server with a larger --kv-budget");
+        }
+
         if (session.Cache is null && !TryCreateCaches(session))
         {
             _metrics.Refused("memory");
@@ -147,13 +155,21 @@ internal sealed class SessionWork : IDisposable
         _stateBuffer.Dispose();
     }
 
+    private MoaDrafter? MoaOf(TargetSession session) => session.Drafting == Drafting.Moa ? _served.Moa : null;
+
+    /// <summary>Bytes of a session's keys and values, the drafter's included.</summary>
+    private long CacheBytes(TargetSession session)
+    {
+        int capacity = session.MaxTokens + DraftTree.MaxNodes;
+        return _target.CacheBytes(capacity)
+            + (MoaOf(session) is { CrossAttentionConfig: var cross } ? _backend.KvCacheBytes(1, cross.KvHeads, cross.HeadSize, capacity) : 0);
+    }
+
     private bool TryCreateCaches(TargetSession session)
     {
         int capacity = session.MaxTokens + DraftTree.MaxNodes;
-        MoaDrafter? moa = session.Drafting == Drafting.Moa ? _served.Moa : null;
-        long bytes = _target.CacheBytes(capacity);
-        bytes += moa is null ? 0 : _backend.KvCacheBytes(1, moa.CrossAttentionConfig.KvHeads, moa.CrossAttentionConfig.HeadSize, capacity);
-        if (!_sessions.TryReserve(session, bytes))
+        MoaDrafter? moa = MoaOf(session);
+        if (!_sessions.TryReserve(session, CacheBytes(session)))
         {
             return false;
         }

@@ -23,7 +23,7 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     private readonly string _done;
     private readonly FileStream _states;
     private byte[] _buffer = [], _ahead = [];
-    private TrainingBatch? _aheadOf;
+    private TrainingBatch? _aheadOf, _next;
     private Task _reading = Task.CompletedTask;
     private bool _changed;
 
@@ -97,8 +97,10 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         }
     }
 
-    /// <summary>Starts reading the states of the batch that comes next, if all are there.</summary>
-    public void Prefetch(TrainingBatch batch)
+    /// <summary>Says which batch comes after the one that is asked for next: its states are read, if all are there, while that one is trained on.</summary>
+    public void ReadNext(TrainingBatch batch) => _next = batch;
+
+    private void Prefetch(TrainingBatch batch)
     {
         if (!AllPresent(batch))
         {
@@ -141,6 +143,12 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         }
 
         Move(states.Final, states.Layers, read, batch.Rows, Take(batch), narrow: false);
+        if (_next is { } next)
+        {
+            _next = null;
+            Prefetch(next);
+        }
+
         return states;
     }
 
