@@ -208,6 +208,8 @@ public sealed class OutageTests
                     Add(chunk);
                     break;
                 case ChunkKind.Unverified:
+                    // Each token's text is its own, or a part that is confirmed could not be told from the rest.
+                    Assert.InRange(count, 0, 1);
                     Add(chunk);
                     Unverified += count;
                     break;

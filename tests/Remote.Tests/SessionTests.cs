@@ -150,6 +150,16 @@ public sealed class SessionTests
     }
 
     [Fact]
+    public async Task A_session_that_never_fits_is_refused_at_once()
+    {
+        Loopback pair = Loopback.Instance;
+        await using TargetServer server = await pair.StartAsync(new ServerOptions { KvBudgetBytes = 1000 });
+        InputException refused = await Assert.ThrowsAsync<InputException>(() => new RemoteGenerator(pair.Client("moa"), Loopback.To(server.Address)).RunAsync(Loopback.Request(0)));
+        Assert.Contains("of which the server has 1000", refused.Message);
+        Assert.Contains("--kv-budget", refused.Message);
+    }
+
+    [Fact]
     public async Task Other_weights_are_refused_by_name()
     {
         Loopback pair = Loopback.Instance;
