@@ -282,4 +282,21 @@ public sealed class CpuBackendTests
     /// <summary>These tests measure the process, so nothing runs beside them.</summary>
     [CollectionDefinition(nameof(Alone), DisableParallelization = true)]
     public sealed class Alone;
+
+    /// <summary>What a drafter's weights are repacked to is freed with the drafter; memory of the backend's own would grow with each that is opened.</summary>
+    [Fact]
+    public void Collected_weights_are_not_repacked_into_the_backends_memory()
+    {
+        using CpuBackend backend = new(1, SimdWidth.Auto, Arithmetic.Auto);
+        using Bench bench = new(backend);
+        float[] values = Bench.Values(64 * 70, 1);
+        Weight? weight = null;
+        using IDisposable group = backend.CollectWeights(() => weight = bench.LoadDraft(values, [64, 70]));
+        Assert.Equal(0, backend.RepackedBytes);
+        Matrix output = bench.Matrix(2, 64);
+        backend.MatMul(weight!, bench.Random(2, 70, 2), output);
+        Assert.Equal(0, backend.RepackedBytes);
+        _ = bench.LoadDraft(values, [64, 70]);
+        Assert.True(backend.RepackedBytes > 0);
+    }
 }

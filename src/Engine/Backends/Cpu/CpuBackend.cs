@@ -122,26 +122,7 @@ public sealed unsafe partial class CpuBackend : IBackend
     }
 
     /// <inheritdoc/>
-    public IDisposable CollectWeights(Action load)
-    {
-        WeightGroup group = new(this);
-        WeightGroup? outer = t_collecting;
-        t_collecting = group;
-        try
-        {
-            load();
-            return group;
-        }
-        catch
-        {
-            group.Dispose();
-            throw;
-        }
-        finally
-        {
-            t_collecting = outer;
-        }
-    }
+    public IDisposable CollectWeights(Action load) => WeightCollection.Run(ref t_collecting, new WeightGroup(this), load);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -262,6 +243,9 @@ public sealed unsafe partial class CpuBackend : IBackend
             _team.Run(kernel, job, items);
         }
     }
+
+    /// <summary>Bytes of repacked weights that live as long as the backend.</summary>
+    internal long RepackedBytes => _arena.Bytes;
 
     /// <summary>Where weights that are loaded now on this thread are repacked to.</summary>
     private WeightArena Arena => t_collecting is { } group && group.Backend == this ? group.Arena : _arena;

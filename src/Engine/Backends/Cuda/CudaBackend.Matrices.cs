@@ -26,26 +26,7 @@ internal sealed partial class CudaBackend
     }
 
     /// <inheritdoc/>
-    public IDisposable CollectWeights(Action load)
-    {
-        WeightGroup group = new();
-        WeightGroup? outer = _collecting;
-        _collecting = group;
-        try
-        {
-            load();
-            return group;
-        }
-        catch
-        {
-            group.Dispose();
-            throw;
-        }
-        finally
-        {
-            _collecting = outer;
-        }
-    }
+    public IDisposable CollectWeights(Action load) => WeightCollection.Run(ref _collecting, new WeightGroup(), load);
 
     /// <inheritdoc/>
     public void Embed(Weight table, ReadOnlySpan<int> tokens, Matrix output)

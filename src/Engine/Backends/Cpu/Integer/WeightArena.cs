@@ -17,6 +17,9 @@ internal sealed unsafe class WeightArena : IDisposable
     private byte* _next;
     private long _left;
 
+    /// <summary>Bytes handed out.</summary>
+    public long Bytes { get; private set; }
+
     /// <summary>Zeroed memory, aligned to a cache line, for the arena's lifetime.</summary>
     /// <exception cref="InputException">The memory is not there.</exception>
     public byte* Take(long bytes, string purpose)
@@ -31,6 +34,7 @@ internal sealed unsafe class WeightArena : IDisposable
         NativeMemory.Clear(taken, (nuint)bytes);
         _next += bytes;
         _left -= bytes;
+        Bytes += bytes;
         return taken;
     }
 
