@@ -130,11 +130,12 @@ public sealed class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(sequences);
         double divergence = 0;
+        LossWeights plain = _options.Loss with { TargetTemperature = 1 };
         long[] hits = new long[HeldOutHorizon], counts = new long[HeldOutHorizon];
         foreach (TrainingSequence sequence in sequences)
         {
             TrainingBatch batch = new([sequence]);
-            LossTerms terms = TrainingStep.Loss(_arena, _target, _drafter, batch, new PracticeChoices([HeldOutHorizon], null), _options.Loss);
+            LossTerms terms = TrainingStep.Loss(_arena, _target, _drafter, batch, new PracticeChoices([HeldOutHorizon], null), plain);
             divergence += (terms.ForwardKl - terms.Entropy) * terms.Positions;
             for (int h = 0; h < Math.Min(HeldOutHorizon, terms.Counts.Count); h++)
             {

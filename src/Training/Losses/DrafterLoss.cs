@@ -60,7 +60,7 @@ internal static unsafe class DrafterLoss
         ArenaMark chunk = arena.Mark();
         for (int first = 0; first < scored.Length; first += ChunkRows)
         {
-            CrossEntropy(arena, heads, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, dHidden, totals);
+            CrossEntropy(arena, heads, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, weights.TargetTemperature, dHidden, totals);
             arena.Release(chunk);
         }
 
@@ -103,7 +103,7 @@ internal static unsafe class DrafterLoss
 
     /// <summary>Cross entropy of some rows: logits of both, row by row -sum q log p, gradient (p - q) through the head.</summary>
     private static void CrossEntropy<T>(
-        Arena<T> arena, Heads<T> heads, TargetStates<T> states, Prediction<T> prediction, ReadOnlySpan<int> counted, double factor, Tensor<T>? dHidden, Totals totals)
+        Arena<T> arena, Heads<T> heads, TargetStates<T> states, Prediction<T> prediction, ReadOnlySpan<int> counted, double factor, double temperature, Tensor<T>? dHidden, Totals totals)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
     {
         int r = counted.Length, e = prediction.Hidden.Columns, v = heads.Target.Rows;
@@ -117,8 +117,16 @@ internal static unsafe class DrafterLoss
         Gemm.NT(wanted, heads.Target, q);
         Gemm.NT(predicted, heads.Drafter, p);
         RowResult[] results = new RowResult[r];
-        T step = T.CreateTruncating(factor);
-        Work.For(r, (long)r * v * 16, c => results[c] = Distributions(q.Data + ((long)c * v), p.Data + ((long)c * v), v, step, heads.Exact, heads.LogWeight));
+        T step = T.CreateTruncating(factor), sharper = T.CreateTruncating(1 / temperature);
+        Work.For(r, (long)r * v * 16, c =>
+        {
+            if (temperature != 1)
+            {
+                Simd.Scale(q.Data + ((long)c * v), sharper, v);
+            }
+
+            results[c] = Distributions(q.Data + ((long)c * v), p.Data + ((long)c * v), v, step, heads.Exact, heads.LogWeight);
+        });
         for (int c = 0; c < r; c++)
         {
             int horizon = prediction.Horizon[counted[c]];

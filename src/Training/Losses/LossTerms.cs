@@ -5,7 +5,8 @@ namespace LowLevelSpec.Training.Losses;
 /// <param name="Feature">Weight of SmoothL1 at the final hidden state.</param>
 /// <param name="PreviousFeature">Weight of SmoothL1 at the input of layer L-N.</param>
 /// <param name="Alignment">Weight of SmoothL1 between what cross-attention reads of a token (the output of Ekv2E) and the target's final hidden state there, over all positions: gives LSA something to say before CA listens. Not in the paper.</param>
-public sealed record LossWeights(double ForwardKl, double Feature, double PreviousFeature, double Alignment = 0)
+/// <param name="TargetTemperature">The cross entropy's target is softmax(logits / this): 1 is the paper's; below 1 the drafter is drawn to what greedy verification accepts. Above 0.</param>
+public sealed record LossWeights(double ForwardKl, double Feature, double PreviousFeature, double Alignment = 0, double TargetTemperature = 1)
 {
     /// <summary>The paper's weights (section 3 of the design notes; reference trainer `total`).</summary>
     public static LossWeights Paper(int targetLayers) => targetLayers == 0 ? new(0.1, 1, 0) : new(0.1, 0.5, 0.5);
@@ -16,11 +17,11 @@ public sealed record LossWeights(double ForwardKl, double Feature, double Previo
 
 /// <summary>Losses of a batch, over its response positions: sums divided by (their number + 1e-5), as the authors do.</summary>
 /// <param name="Total">The weighed sum: what gradients are of.</param>
-/// <param name="ForwardKl">Cross entropy -sum q log p, q the target's distribution; its entropy is not subtracted.</param>
+/// <param name="ForwardKl">Cross entropy -sum q log p, q the target's distribution at <see cref="LossWeights.TargetTemperature"/>; its entropy is not subtracted.</param>
 /// <param name="Feature">SmoothL1 (beta 1, mean over E) between predicted and the target's final hidden state.</param>
 /// <param name="PreviousFeature">The same at the input of layer L-N; 0 without target layer inference.</param>
 /// <param name="Alignment">SmoothL1 of what cross-attention reads; 0 where it has no weight or the drafter no such state.</param>
-/// <param name="Entropy">The target's mean entropy: ForwardKl less this is the divergence itself.</param>
+/// <param name="Entropy">The mean entropy of q: ForwardKl less this is the divergence itself.</param>
 /// <param name="Positions">Response positions of the cross entropy.</param>
 /// <param name="Hits">Positions where drafter and target have the same most likely token, by horizon.</param>
 /// <param name="Counts">Positions by horizon.</param>
