@@ -2,6 +2,7 @@ using System.Text;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
+using LowLevelSpec.Remote.Protocol;
 using LowLevelSpec.Remote.Server;
 using Xunit;
 
@@ -112,6 +113,70 @@ public sealed class OutageTests
         Assert.Equal(reader.Tokens.Count - 10, stream.Result.Verified);
         IReadOnlyList<int> plain = pair.Plain(request).OutputIds;
         Assert.Equal(plain.Take(stream.Result.Verified), stream.Result.OutputIds.Take(stream.Result.Verified));
+    }
+
+    [Fact]
+    public async Task A_write_given_up_after_all_its_results_had_come_is_asked_for_anew()
+    {
+        // The stream is cut after two results; the server gives the rest up, and what it stored ends where the client already is.
+        int prompt = 0;
+        List<ulong> requests = [];
+        IEnumerable<ServerMessage?> Answer(ClientMessage message)
+        {
+            if (message.Start is { } start)
+            {
+                prompt = start.Tokens.Count;
+                yield return Result(1, prompt, last: true);
+                yield break;
+            }
+
+            ulong id = message.Write.RequestId;
+            requests.Add(id);
+            for (int i = 1; i <= 2; i++)
+            {
+                int verified = prompt + i + (id == 2 ? 0 : 2);
+                bool end = id == 3 && i == 2, givenUp = requests.Count == 2 && i == 2;
+                yield return Result(id, verified, last: end || givenUp, end ? Protocol.Finish.Length : Protocol.Finish.None);
+            }
+
+            if (requests.Count == 1)
+            {
+                yield return null;
+            }
+        }
+
+        await using ScriptedServer server = await ScriptedServer.StartAsync(Answer);
+        RemoteOptions options = Loopback.To(server.Address) with { GiveUpAfter = TimeSpan.FromSeconds(20) };
+        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(Loopback.Request(1, 5), RemoteMethod.Streamed).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Equal((ulong[])[2, 2, 3], requests);
+        Assert.Equal(1, result.Statistics.Reconnects);
+        Assert.Equal([.. Enumerable.Range(prompt, 5)], result.OutputIds);
+
+        // Next to each place in the text a token of that number.
+        static ServerMessage Result(ulong id, int verified, bool last, Protocol.Finish finish = Protocol.Finish.None) =>
+            new() { Result = new Result { RequestId = id, Verified = (uint)verified, Next = (uint)verified, Last = last, Finish = finish } };
+    }
+
+    [Fact]
+    public async Task A_server_whose_passes_take_long_is_waited_for()
+    {
+        // Longer than the second that an answer is given where nothing has been measured, and than one and a half, asking twice included.
+        await using TargetServer server = await Loopback.Instance.StartAsync(new ServerOptions { PassTime = TimeSpan.FromSeconds(2) });
+        GenerationRequest request = Loopback.Request(1, 3);
+        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("moa"), Loopback.To(server)).RunAsync(request);
+        Assert.Equal(Loopback.Instance.Plain(request).OutputIds, result.OutputIds);
+        Assert.Equal(0, result.Statistics.Reconnects);
+    }
+
+    [Fact]
+    public async Task A_server_that_streams_hears_of_its_client()
+    {
+        await using TargetServer server = await Loopback.Instance.StartAsync(new ServerOptions { PassTime = TimeSpan.FromMilliseconds(50), IdleTimeout = TimeSpan.FromSeconds(1) });
+        GenerationRequest request = Loopback.Request(1, 48);
+        RemoteOptions options = Loopback.To(server) with { Heartbeat = TimeSpan.FromMilliseconds(200) };
+        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(request, RemoteMethod.Streamed);
+        Assert.Equal(Loopback.Instance.Plain(request).OutputIds, result.OutputIds);
+        Assert.Equal(0, result.Statistics.Reconnects);
     }
 
     [Fact]

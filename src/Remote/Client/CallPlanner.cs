@@ -19,14 +19,14 @@ internal sealed class CallPlanner
 
     private readonly double[] _predicted = new double[DraftTree.MaxNodes], _observed = new double[DraftTree.MaxNodes];
     private readonly double[] _reach = new double[DraftTree.MaxNodes];
-    private double _roundTrip = -1, _pass = -1, _perRow, _level = -1, _draft = -1, _treeTokens = 2, _branchTokens = 0.5, _meanRows, _meanPass, _meanSquare, _meanProduct;
+    private double _roundTrip = -1, _pass = -1, _perRow, _level = -1, _draft = -1, _startPass, _treeTokens = 2, _branchTokens = 0.5, _meanRows, _meanPass, _meanSquare, _meanProduct;
     private int _levels;
 
     /// <summary>Smoothed round trip without queue and pass, ms.</summary>
     public double RoundTrip => _roundTrip < 0 ? FirstRoundTrip : _roundTrip;
 
     /// <summary>Smoothed time of a pass, ms.</summary>
-    public double Pass => _pass < 0 ? FirstPass : _pass;
+    public double Pass => _pass < 0 ? Math.Max(FirstPass, _startPass) : _pass;
 
     /// <summary>Expected time of an answer, ms.</summary>
     public double Answer => RoundTrip + Pass;
@@ -114,6 +114,10 @@ internal sealed class CallPlanner
         _draft = _draft < 0 ? milliseconds : Smooth(_draft, milliseconds);
         _level = _level < 0 ? milliseconds / Math.Max(1, levels) : Smooth(_level, milliseconds / Math.Max(1, levels));
     }
+
+    /// <summary>A prompt's last pass was made: what a pass takes until one over a tree is measured.</summary>
+    /// <param name="pass">Milliseconds, waiting included.</param>
+    public void Started(double pass) => _startPass = pass;
 
     /// <summary>An answer came.</summary>
     /// <param name="elapsed">Milliseconds from sending to receiving.</param>

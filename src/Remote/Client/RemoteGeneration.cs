@@ -38,6 +38,9 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     private ClientMessage? _open;
     private DraftTree? _sentTree;
     private int _rebuilds;
+
+    /// <summary>Whether results of the open Write have come, so that the next one's time is no round trip.</summary>
+    private bool _streaming;
     private FinishReason? _finished;
 
     public RemoteGeneration(ClientModel model, RemoteOptions options, CallPlanner planner, GenerationRequest request, RemoteMethod method, int[] prompt, Action<RemoteChunk> emit)
@@ -254,27 +257,21 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
             DraftAhead(receiving, sent);
             long waiting = Stopwatch.GetTimestamp();
             TimeSpan deadline = Deadline();
-            Task first = await Task.WhenAny(receiving, Task.Delay(repeated ? deadline : deadline / 2, cancellation)).ConfigureAwait(false);
-            _figures.WaitSeconds += Stopwatch.GetElapsedTime(waiting).TotalSeconds;
-            if (first != receiving)
+            for (TimeSpan patience = deadline / 2; await Task.WhenAny(receiving, Task.Delay(patience, cancellation)).ConfigureAwait(false) != receiving; patience = deadline)
             {
                 cancellation.ThrowIfCancellationRequested();
-                if (repeated)
+                if (repeated && (Connection.Link.Silence >= patience || Stopwatch.GetElapsedTime(waiting) >= _options.AnswerDeadline))
                 {
-                    throw new LinkLostException($"no answer within {Stopwatch.GetElapsedTime(sent).TotalSeconds:0.#} s");
+                    throw new LinkLostException($"no answer within {Stopwatch.GetElapsedTime(waiting).TotalSeconds:0.#} s");
                 }
 
-                // Perhaps the request or its answer was lost: asking again does no harm.
+                // Perhaps the request or its answer was lost: asking again does no harm. A link that answers the heartbeat is not cut: its server is slow or busy.
                 repeated = true;
+                await Connection.Link.BeatAsync(cancellation).ConfigureAwait(false);
                 await Connection.Link.SendAsync(_open!, cancellation).ConfigureAwait(false);
-                first = await Task.WhenAny(receiving, Task.Delay(deadline, cancellation)).ConfigureAwait(false);
-                if (first != receiving)
-                {
-                    cancellation.ThrowIfCancellationRequested();
-                    throw new LinkLostException($"no answer within {Stopwatch.GetElapsedTime(sent).TotalSeconds:0.#} s");
-                }
             }
 
+            _figures.WaitSeconds += Stopwatch.GetElapsedTime(waiting).TotalSeconds;
             if (TakeIn(await receiving.ConfigureAwait(false), sent, repeated))
             {
                 return;
@@ -347,7 +344,10 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
 
         if (!start && verified <= before)
         {
-            return false;
+            // A late copy. The last result of a Write that the server gave up with a lost stream says so anew: what is here is all of it, and the rest is asked for.
+            bool givenUp = verified == before && result.Last && _open.BodyCase == ClientMessage.BodyOneofCase.Write;
+            _open = givenUp ? null : _open;
+            return givenUp;
         }
 
         if (_open.BodyCase == ClientMessage.BodyOneofCase.Write && verified - before > result.Accepted.Count + 1)
@@ -373,7 +373,11 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
 
         _sequence.Verified = verified;
         _drafting?.TailChanged();
-        if (!start && !repeated)
+        if (start)
+        {
+            _planner.Started((result.QueueUs + (double)result.PassUs) / 1000);
+        }
+        else if (!repeated && !_streaming)
         {
             _planner.Answered(Stopwatch.GetElapsedTime(sent).TotalMilliseconds, result.QueueUs / 1000.0, result.PassUs / 1000.0, (int)result.PassRows, _chosen.Count, _sentTree is null ? null : OfChain(_sentTree));
         }
@@ -381,6 +385,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
         _figures.FirstToken(Connection.Bytes);
         _finished = result.Finish switch { Finish.Stop => FinishReason.Stop, Finish.Length => FinishReason.Length, _ => null };
         bool complete = _finished is not null || _open.BodyCase != ClientMessage.BodyOneofCase.Write || result.Last;
+        _streaming = !complete;
         _open = complete ? null : _open;
         return complete;
     }

@@ -23,10 +23,14 @@ internal sealed class ServerLink : IAsyncDisposable
     private readonly ByteCounter _bytes;
     private Task _reading = Task.CompletedTask, _beating = Task.CompletedTask;
     private Exception? _end;
-    private long _lastHeard = Stopwatch.GetTimestamp();
+    private long _lastHeard = Stopwatch.GetTimestamp(), _lastSent = Stopwatch.GetTimestamp();
+    private ulong _beats;
 
     private ServerLink(RemoteOptions options, AsyncDuplexStreamingCall<ClientMessage, ServerMessage> call, CancellationTokenSource stop, ByteCounter bytes) =>
         (_options, _call, _stop, _bytes) = (options, call, stop, bytes);
+
+    /// <summary>Time since anything was heard, heartbeats included.</summary>
+    public TimeSpan Silence => Stopwatch.GetElapsedTime(Interlocked.Read(ref _lastHeard));
 
     /// <summary>What came back that is no heartbeat; fails with <see cref="LinkLostException"/> when the stream has ended.</summary>
     public ChannelReader<ServerMessage> Inbox => _inbox.Reader;
@@ -53,7 +57,7 @@ internal sealed class ServerLink : IAsyncDisposable
             patience.CancelAfter(options.ConnectTimeout);
             await link.SendAsync(hello, patience.Token).ConfigureAwait(false);
             ServerMessage answer = await link.ReceiveAsync(patience.Token).ConfigureAwait(false);
-            link._beating = link.BeatAsync();
+            link._beating = link.BeatInSilenceAsync();
             return (link, answer);
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
@@ -81,6 +85,7 @@ internal sealed class ServerLink : IAsyncDisposable
             }
 
             await _call.RequestStream.WriteAsync(message, cancellation).ConfigureAwait(false);
+            Interlocked.Exchange(ref _lastSent, Stopwatch.GetTimestamp());
             _bytes.Sent(message.CalculateSize() + FrameBytes);
         }
         catch (Exception e) when (e is RpcException or InvalidOperationException or IOException or ObjectDisposedException or HttpRequestException)
@@ -162,16 +167,20 @@ internal sealed class ServerLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Heartbeats in silence; three of them unanswered and the link counts as cut.</summary>
-    private async Task BeatAsync()
+    /// <summary>Sends a heartbeat now, which a server that is there answers at once, however long its passes take.</summary>
+    /// <exception cref="LinkLostException">The stream has ended.</exception>
+    public Task BeatAsync(CancellationToken cancellation) =>
+        SendAsync(new ClientMessage { Heartbeat = new Heartbeat { Number = Interlocked.Increment(ref _beats) } }, cancellation);
+
+    /// <summary>Heartbeats where either side is silent, the server needing to hear of its client while it streams; three of them unanswered and the link counts as cut.</summary>
+    private async Task BeatInSilenceAsync()
     {
-        ulong number = 0;
         try
         {
             while (true)
             {
                 await Task.Delay(_options.Heartbeat, _stop.Token).ConfigureAwait(false);
-                TimeSpan silence = Stopwatch.GetElapsedTime(Interlocked.Read(ref _lastHeard));
+                TimeSpan silence = Silence;
                 if (silence > 3 * _options.Heartbeat)
                 {
                     _inbox.Writer.TryComplete(new LinkLostException($"nothing heard from the server for {silence.TotalSeconds:0.#} s"));
@@ -179,9 +188,9 @@ internal sealed class ServerLink : IAsyncDisposable
                     return;
                 }
 
-                if (silence >= _options.Heartbeat)
+                if (silence >= _options.Heartbeat || Stopwatch.GetElapsedTime(Interlocked.Read(ref _lastSent)) >= _options.Heartbeat)
                 {
-                    await SendAsync(new ClientMessage { Heartbeat = new Heartbeat { Number = ++number } }, _stop.Token).ConfigureAwait(false);
+                    await BeatAsync(_stop.Token).ConfigureAwait(false);
                 }
             }
         }

@@ -11,8 +11,8 @@ internal sealed class ClientAccount : IDisposable
     {
         (Name, Limits) = (name, limits);
         MaxTokens = limits.Tokens == 0 ? contextLength : Math.Min(limits.Tokens, contextLength);
-        _tokens = limits.TokensPerMinute == 0 ? null : Bucket(limits.TokensPerMinute, Math.Max(1, limits.TokensPerMinute / 60));
-        _messages = limits.MessagesPerSecond == 0 ? null : Bucket(2 * limits.MessagesPerSecond, limits.MessagesPerSecond);
+        _tokens = limits.TokensPerMinute == 0 ? null : Bucket(limits.TokensPerMinute, limits.TokensPerMinute, TimeSpan.FromMinutes(1));
+        _messages = limits.MessagesPerSecond == 0 ? null : Bucket(2 * limits.MessagesPerSecond, limits.MessagesPerSecond, TimeSpan.FromSeconds(1));
     }
 
     public string Name { get; }
@@ -37,14 +37,20 @@ internal sealed class ClientAccount : IDisposable
         _messages?.Dispose();
     }
 
-    private static TokenBucketRateLimiter Bucket(int limit, int perSecond) => new(new TokenBucketRateLimiterOptions
+    /// <summary>A bucket that <paramref name="count"/> per <paramref name="time"/> flow into, a little at a time.</summary>
+    private static TokenBucketRateLimiter Bucket(int limit, int count, TimeSpan time)
     {
-        TokenLimit = limit,
-        TokensPerPeriod = perSecond,
-        ReplenishmentPeriod = TimeSpan.FromSeconds(1),
-        QueueLimit = 0,
-        AutoReplenishment = true,
-    });
+        // As many at once as flow in within a tenth of a second, or one: the rate is exact, since the period follows from them.
+        int atOnce = (int)Math.Max(1, count * TimeSpan.FromSeconds(0.1) / time);
+        return new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions
+        {
+            TokenLimit = limit,
+            TokensPerPeriod = atOnce,
+            ReplenishmentPeriod = time * atOnce / count,
+            QueueLimit = 0,
+            AutoReplenishment = true,
+        });
+    }
 
     private static bool Take(TokenBucketRateLimiter bucket, int count)
     {

@@ -54,7 +54,7 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
                 return Refuse(id, Refusal.BadRequest, problem!);
             }
 
-            if (!session.Account.TakeTokens(Cost(session, job)))
+            if (!session.Account.TakeTokens(Cost(session, job, message)))
             {
                 metrics.Refused("rate");
                 return [new ServerMessage { Refused = new Refused { RequestId = id, Reason = Refusal.Busy, RetryMs = 1000, Message = $"the key's {session.Account.Limits.TokensPerMinute} tokens per minute are used up; try again later" } }];
@@ -73,9 +73,10 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
         return [];
     }
 
-    private static int Cost(TargetSession session, Job job) => job.Kind switch
+    /// <summary>Rows of target passes that a request asks for.</summary>
+    private int Cost(TargetSession session, Job job, ClientMessage message) => job.Kind switch
     {
-        JobKind.Start => Math.Max(1, session.MaxTokens == 0 ? 1 : session.Count),
+        JobKind.Start => message.Start.Tokens.Count - Kept(session, message.Start),
         JobKind.Verify => job.Tree!.Count,
         _ => job.Remaining,
     };
@@ -91,8 +92,8 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
         return problem is null ? new Job { Kind = JobKind.Start, RequestId = start.RequestId, KnownState = (int)start.KnownState } : null;
     }
 
-    /// <summary>Puts the tokens in place and keeps what the cache holds of them, as far as the client needs no state for it.</summary>
-    private void Apply(TargetSession session, Start start)
+    /// <summary>How many of the tokens the cache holds already, as far as the client needs no state for them: at most all but the last.</summary>
+    private int Kept(TargetSession session, Start start)
     {
         int n = start.Tokens.Count, same = 0;
         int known = stateSize(session.Drafting) > 0 ? (int)start.KnownState : n;
@@ -102,6 +103,13 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
             same++;
         }
 
+        return same;
+    }
+
+    /// <summary>Puts the tokens in place and keeps what the cache holds of them.</summary>
+    private void Apply(TargetSession session, Start start)
+    {
+        int n = start.Tokens.Count, same = Kept(session, start);
         session.Cache?.Length = same;
         session.CrossCache?.Length = same;
         session.MaxTokens = (int)start.MaxTokens;

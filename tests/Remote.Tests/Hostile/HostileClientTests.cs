@@ -138,6 +138,21 @@ public sealed class HostileClientTests
     }
 
     [Fact]
+    public async Task A_prompt_counts_toward_the_tokens_per_minute()
+    {
+        // Three tokens of the four of a minute: the next three are not there for another half minute.
+        ServerOptions options = new() { DefaultLimits = new KeyLimits { TokensPerMinute = 4 } };
+        await using TargetServer server = await Pair.StartAsync(options);
+        await using RawClient first = new(server), second = new(server);
+        await first.StartAsync();
+        await second.OpenAsync();
+        await second.SendAsync(RawClient.GoodStart());
+        Refused refused = (await second.ReceiveAsync()).Refused;
+        Assert.Equal(Refusal.Busy, refused?.Reason);
+        Assert.Contains("4 tokens per minute", refused!.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_flood_of_messages_ends_its_own_stream()
     {
         ServerOptions options = new() { ApiKeys = [new ApiKey("flood", "f", new KeyLimits { MessagesPerSecond = 20 }), new ApiKey("honest", "h", new KeyLimits())] };
