@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Remote;
@@ -17,15 +16,15 @@ public sealed record ModelIdentity(string Target, string Tokenizer, string Draft
     {
         ArgumentException.ThrowIfNullOrEmpty(modelPath);
         using ModelFile model = ModelFile.Open(modelPath);
-        string target = Hash(model.AllTensors, Folder(modelPath), "config.json");
-        string tokenizer = modelPath.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) ? target : Hash([], Folder(modelPath), TokenizerFiles);
+        string target = FileHashes.Of(model.AllTensors, modelPath, "config.json");
+        string tokenizer = modelPath.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) ? target : FileHashes.Of([], modelPath, TokenizerFiles);
         if (drafterPath is null)
         {
             return new ModelIdentity(target, tokenizer, "");
         }
 
         using DrafterFile drafter = DrafterFile.Open(drafterPath, model.Tensors.Config);
-        return new ModelIdentity(target, tokenizer, Hash(drafter.AllTensors, Folder(drafterPath), "config.json"));
+        return new ModelIdentity(target, tokenizer, FileHashes.Of(drafter.AllTensors, drafterPath, "config.json"));
     }
 
     /// <summary>One sentence on the first difference, or null where both agree.</summary>
@@ -44,19 +43,4 @@ public sealed record ModelIdentity(string Target, string Tokenizer, string Draft
     }
 
     private static string Short(string hash) => hash.Length == 0 ? "none" : $"sha256 {(hash.Length > 12 ? hash[..12] : hash)}...";
-
-    private static string Folder(string path) => Directory.Exists(path) ? path : Path.GetDirectoryName(Path.GetFullPath(path))!;
-
-    private static string Hash(IReadOnlyList<TensorInfo> tensors, string folder, params string[] beside)
-    {
-        IEnumerable<string> weights = tensors.Select(tensor => tensor.FilePath).Distinct().Order(StringComparer.Ordinal);
-        IEnumerable<string> files = weights.Concat(beside.Select(name => Path.Combine(folder, name)).Where(File.Exists));
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (string file in files)
-        {
-            hash.AppendData(FileHashes.Of(file));
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-    }
 }

@@ -47,8 +47,10 @@ public sealed class Trainer : IDisposable
             throw new InputException("there is nothing to train on: found 0 sequences, expected at least one with an answer");
         }
 
+        string targetHash;
         using (ModelFile model = ModelFile.Open(target))
         {
+            targetHash = FileHashes.Of(model.AllTensors, target, "config.json")[..16];
             _target = new FrozenTarget<float>(model.Tensors);
         }
 
@@ -74,7 +76,7 @@ public sealed class Trainer : IDisposable
 
         _ranked = TokenRanking.Of(sequences, _target.Config.VocabularySize);
         _vocabulary = options.KlTokens == 0 ? null : new VocabularySampler(_ranked, options.KlTokens, options.KlDrawnTokens, options.Seed);
-        _folder = new TrainingFolder<StepLog>(folder, _optimiser, options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count)), () => _cache?.Flush(), WriteDrafter);
+        _folder = new TrainingFolder<StepLog>(folder, _optimiser, options.Fingerprint(targetHash, sequences), () => _cache?.Flush(), WriteDrafter);
         _heldOut = new HeldOutLogFile(Path.Combine(folder, HeldOutLogName), _optimiser.Steps);
         if (options.CacheFolder is not null)
         {

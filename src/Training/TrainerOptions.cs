@@ -115,8 +115,10 @@ public sealed record TrainerOptions
     public TensorType DrafterType { get; init; } = TensorType.BF16;
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
-    internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, DraftVocabulary = 0, CacheLayers = [], CacheFolder = CacheFolder is null ? null : "bf16", StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {sequences} sequences of {tokens} tokens";
+    /// <param name="target">The target's weights, as a hash.</param>
+    /// <param name="texts">The data.</param>
+    internal string Fingerprint(string target, IReadOnlyList<TrainingSequence> texts) =>
+        $"{this with { Steps = 0, CheckpointEvery = 0, DrafterType = TensorType.F32, DraftVocabulary = 0, CacheLayers = [], CacheFolder = CacheFolder is null ? null : "bf16", StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom) }} over {texts.Count} sequences of {texts.Sum(static s => (long)s.Tokens.Count)} tokens ({SequenceHash.Of(texts, responses: true)}) of target {target}";
 }
 
 /// <summary>One step, as its line in the log says it: what does not depend on the machine's speed.</summary>

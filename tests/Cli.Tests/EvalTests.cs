@@ -75,8 +75,32 @@ public sealed class EvalTests
         CliRun other = Eval(folder, "--max-new", "13");
         Assert.Equal(1, other.Code);
         Assert.Contains("holds results of", other.Error);
+        Assert.Contains("holds results of", Eval(folder, "--arithmetic", "exact").Error);
+        Assert.Contains("holds results of", Eval(folder, "--threads", "1").Error);
         File.WriteAllText(journal, "notes\n");
         Assert.Contains("line 1", Eval(folder).Error);
+    }
+
+    [Fact]
+    public void Other_weights_under_the_same_name_are_another_question()
+    {
+        string root = Directory.CreateDirectory(Path.Combine(TinyFiles.Folder, "eval-weights")).FullName, drafter = Path.Combine(root, "drafter"), folder = Path.Combine(root, "eval");
+        Directory.CreateDirectory(drafter);
+        foreach (string file in Directory.GetFiles(TinyFiles.Moa))
+        {
+            File.Copy(file, Path.Combine(drafter, Path.GetFileName(file)));
+        }
+
+        string[] command = ["eval", "--model", TinyFiles.Target, "--drafters", drafter, "--prompts", Sets.Value, "--limit", "1", "--trees", "8", "--max-new", "4", "--out", folder];
+        Assert.Equal(0, CliRun.Of(command).Code);
+        Assert.Equal(0, CliRun.Of(command).Code);
+        string weights = Path.Combine(drafter, "model.safetensors");
+        byte[] bytes = File.ReadAllBytes(weights);
+        bytes[^2] ^= 1;
+        File.WriteAllBytes(weights, bytes);
+        CliRun other = CliRun.Of(command);
+        Assert.Equal(1, other.Code);
+        Assert.Contains("holds results of", other.Error);
     }
 
     [Theory]

@@ -121,6 +121,30 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Other_texts_or_another_target_of_the_same_sizes_do_not_resume_a_training()
+    {
+        string folder = Path.Combine(_folder, "out");
+        TrainerOptions options = Options(new EaglePlan(1, 8)) with { Steps = 2 };
+        using (Trainer trainer = Open(folder, options))
+        {
+            trainer.Run();
+        }
+
+        List<TrainingSequence> texts = Texts(30, 5);
+        texts[3] = texts[3] with { Tokens = [.. texts[3].Tokens.Reverse()] };
+        Assert.Contains("another folder", Assert.Throws<ModelFileException>(() => new Trainer(TargetFolder, texts, folder, options)).Message);
+        texts = Texts(30, 5);
+        texts[3] = texts[3] with { Response = [.. texts[3].Response.Select(static (r, i) => r && i > 6)] };
+        Assert.Contains("another folder", Assert.Throws<ModelFileException>(() => new Trainer(TargetFolder, texts, folder, options)).Message);
+
+        string weights = Path.Combine(TargetFolder, "model.safetensors");
+        byte[] bytes = File.ReadAllBytes(weights);
+        bytes[^2] ^= 1;
+        File.WriteAllBytes(weights, bytes);
+        Assert.Contains("another folder", Assert.Throws<ModelFileException>(() => Open(folder, options)).Message);
+    }
+
+    [Fact]
     public void Accumulated_micro_batches_make_one_step()
     {
         TrainerOptions options = Options(new EaglePlan(1, 8)) with { MicroBatches = 3, Steps = 2 };

@@ -9,6 +9,7 @@ using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
 using LowLevelSpec.Models;
+using LowLevelSpec.Remote;
 using Spectre.Console;
 
 namespace LowLevelSpec.Cli.Commands;
@@ -102,7 +103,11 @@ internal sealed class EvalCommand : Command
     {
         string text = string.Join('\n', prompts.Select(static p => $"{Path.GetFileName(p.File)} {p.Line} {p.Text}{p.Message}{string.Join(',', p.Ids ?? [])}"));
         string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
-        return $"{_model.Path(result)} on {model.BackendName}, context {model.ContextLength}, drafters {string.Join(',', drafters.Select(static d => $"{d.Label}={d.Path}"))}, trees {string.Join(',', trees.Select(EvalTrees.Name))}, {prompts.Count} prompts {hash}, {request.MaxNewTokens} new tokens";
+        string path = _model.Path(result);
+        ModelIdentity identity = ModelIdentity.Of(path, drafterPath: null);
+        IEnumerable<string> drawn = drafters.Select(d => d.IsFile ? $"{d.Label}={d.Path} {ModelIdentity.Of(path, d.Path).Drafter[..16]}" : $"{d.Label}={d.Path}");
+        string engine = (_model.Engine(result) with { CacheFolder = null }).ToString();
+        return $"{path} {identity.Target[..16]}, tokenizer {identity.Tokenizer[..16]}, on {model.BackendName}, {engine}, context {model.ContextLength}, drafters {string.Join(',', drawn)}, trees {string.Join(',', trees.Select(EvalTrees.Name))}, {prompts.Count} prompts {hash}, {request.MaxNewTokens} new tokens";
     }
 
     private static void MakeFolder(string folder)

@@ -1,4 +1,5 @@
 using LowLevelSpec.Models;
+using LowLevelSpec.Training.Data;
 using LowLevelSpec.Training.Drafters;
 using LowLevelSpec.Training.Optimisation;
 
@@ -41,8 +42,9 @@ public sealed record LanguageModelOptions
     public TensorType ModelType { get; init; } = TensorType.BF16;
 
     /// <summary>What two runs must share for one to go on where the other ended.</summary>
-    internal string Fingerprint(int sequences, long tokens) =>
-        $"{this with { Steps = 0, CheckpointEvery = 0, ModelType = TensorType.F32, StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom), Config = Config with { EndTokens = [] } }}, end {string.Join(',', Config.EndTokens)}, over {sequences} sequences of {tokens} tokens";
+    /// <param name="texts">The data.</param>
+    internal string Fingerprint(IReadOnlyList<TrainingSequence> texts) =>
+        $"{this with { Steps = 0, CheckpointEvery = 0, ModelType = TensorType.F32, StartFrom = StartFrom is null ? null : DrafterFolder.Hash(StartFrom), Config = Config with { EndTokens = [] } }}, end {string.Join(',', Config.EndTokens)}, over {texts.Count} sequences of {texts.Sum(static s => (long)s.Tokens.Count)} tokens ({SequenceHash.Of(texts, responses: true)})";
 }
 
 /// <summary>One step, as its line in the log says it.</summary>

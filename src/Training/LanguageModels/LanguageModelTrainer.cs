@@ -43,7 +43,7 @@ public sealed class LanguageModelTrainer : IDisposable
 
         _optimiser = new AdamW<float>(_model.Parameters, options.AdamW);
         _plan = new BatchPlan(sequences, options.Seed, options.MicroBatchTokens);
-        _folder = new TrainingFolder<LanguageModelStep>(folder, _optimiser, options.Fingerprint(sequences.Count, sequences.Sum(static s => (long)s.Tokens.Count)), flush: null, () => DrafterFolder.Write(folder, _model, options.ModelType));
+        _folder = new TrainingFolder<LanguageModelStep>(folder, _optimiser, options.Fingerprint(sequences), flush: null, () => DrafterFolder.Write(folder, _model, options.ModelType));
     }
 
     /// <summary>Steps made, those of resumed runs included.</summary>

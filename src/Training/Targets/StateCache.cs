@@ -177,17 +177,10 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
     /// <summary>Target (a hash of its states of a fixed text, which its arithmetic on this processor enters), texts and shape.</summary>
     private static string Key(FrozenTarget<float> target, IReadOnlyList<TrainingSequence> sequences, int[] served)
     {
-        using IncrementalHash texts = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (TrainingSequence sequence in sequences)
-        {
-            int[] tokens = [sequence.Tokens.Count, .. sequence.Tokens];
-            texts.AppendData(MemoryMarshal.AsBytes(tokens.AsSpan()));
-        }
-
         int[] probe = [.. Enumerable.Range(0, 12).Select(i => i * 7 % target.Config.VocabularySize)];
         TargetStates<float> states = target.States(new Arena<float>(), new TrainingBatch([new TrainingSequence(probe, new bool[probe.Length])]), 0);
         byte[] hash = SHA256.HashData([.. MemoryMarshal.AsBytes(states.Final.Span), .. MemoryMarshal.AsBytes(states.Layers.Span)]);
-        return $"target {Convert.ToHexStringLower(hash.AsSpan(0, 8))}, texts {Convert.ToHexStringLower(texts.GetHashAndReset().AsSpan(0, 8))}, last layers {(served.Length == 0 ? "0" : string.Join(" and ", served))}";
+        return $"target {Convert.ToHexStringLower(hash.AsSpan(0, 8))}, texts {SequenceHash.Of(sequences, responses: false)}, last layers {(served.Length == 0 ? "0" : string.Join(" and ", served))}";
     }
 
     private bool AllPresent(TrainingBatch batch) => batch.Sequences.All(s => _present[_index[s]]);
