@@ -285,6 +285,13 @@ internal sealed class Generation : IDisposable
         }
     }
 
+    /// <summary>The rest of a text that is broken off, where stop strings are watched for.</summary>
+    public string TakeRest()
+    {
+        ReleaseHeldText();
+        return TakeText();
+    }
+
     /// <summary>Text that became final since the last call, where stop strings are watched for.</summary>
     public string TakeText()
     {
@@ -430,7 +437,16 @@ internal sealed class Generation : IDisposable
             Finished = FinishReason.Length;
         }
 
-        if (Finished is not null && _stopStrings is { Matched: false })
+        if (Finished is not null)
+        {
+            ReleaseHeldText();
+        }
+    }
+
+    /// <summary>The text ends here: what was held back, as it might have begun a stop string or a character, is text.</summary>
+    private void ReleaseHeldText()
+    {
+        if (_stopStrings is { Matched: false })
         {
             _text.Append(_stopStrings.Push(_detokenizer!.Flush()));
             if (!_stopStrings.Matched)

@@ -75,6 +75,13 @@ internal static class GenerationRun
             cancelled = true;
         }
 
+        if (cancelled && (generation.WatchesText ? generation.TakeRest() : detokenizer?.Flush()) is { Length: > 0 } rest)
+        {
+            // Of the tokens given out: the text held back of them is text, as at any other end.
+            text.Append(rest);
+            emit(state, new GenerationChunk(rest, ReadOnlyMemory<int>.Empty, 0));
+        }
+
         int[] output = generation.Tokens[plan.Prompt.Length..].ToArray();
         FinishReason reason = cancelled ? FinishReason.Cancelled : generation.Finished!.Value;
         return new GenerationResult(plan.Prompt, output, plan.Tokenizer is null ? null : text.ToString(), reason, generation.Statistics());

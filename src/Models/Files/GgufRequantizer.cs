@@ -8,11 +8,14 @@ public static class GgufRequantizer
 {
     private const string FileType = "general.file_type", FileAlignment = "general.alignment";
 
+    /// <summary>Bytes that are encoded before they are written.</summary>
+    private const int PieceBytes = 8 << 20;
+
     /// <summary>Writes <paramref name="destination"/>, replacing what is there.</summary>
     /// <param name="source">A GGUF file.</param>
     /// <param name="type">A weight type.</param>
     /// <param name="destination">Another file.</param>
-    /// <param name="cancellation">Looked at between tensors.</param>
+    /// <param name="cancellation">Looked at every few megabytes.</param>
     /// <exception cref="ModelFileException">The source is malformed, holds a tensor that can't be read or whose rows are no whole blocks of the type, or the destination can't be written.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing has been written.</exception>
     public static void Write(string source, TensorType type, string destination, CancellationToken cancellation = default)
@@ -41,7 +44,15 @@ public static class GgufRequantizer
             cancellation.ThrowIfCancellationRequested();
             TensorView view = file.Get(info.Name);
             bool matrix = info.Shape.Count == 2 && view.Type is not (TensorType.I64 or TensorType.U8);
-            writer.Add(info.Name, matrix ? type : view.Type, info.Shape, matrix && view.Type != type ? Encode(view, type) : Bytes(view));
+            if (matrix && view.Type != type)
+            {
+                int rowBytes = RowBytes(view, type);
+                writer.Add(info.Name, type, info.Shape, stream => Encode(view, type, rowBytes, stream, cancellation));
+            }
+            else
+            {
+                writer.Add(info.Name, view.Type, info.Shape, stream => Copy(view, stream, cancellation));
+            }
         }
 
         writer.Write(destination);
@@ -73,7 +84,7 @@ public static class GgufRequantizer
         }
     }
 
-    private static byte[] Encode(TensorView view, TensorType type)
+    private static int RowBytes(TensorView view, TensorType type)
     {
         int columns = view.Columns;
         if (columns % type.BlockElements() != 0)
@@ -81,16 +92,36 @@ public static class GgufRequantizer
             throw new ModelFileException(view.FilePath, $"tensor {FileErrors.Quote(view.Name)} has rows of {columns} elements, expected a multiple of {type}'s block of {type.BlockElements()}; choose a type with smaller blocks, such as q8_0");
         }
 
-        int rowBytes = checked((int)type.Bytes(columns));
-        byte[] bytes = new byte[checked(rowBytes * (long)view.Rows)];
-        Parallel.For(0, view.Rows, () => new float[columns], (row, _, values) =>
-        {
-            Dequantizer.Row(view, row, values);
-            Quantizer.Quantize(type, values, bytes.AsSpan(row * rowBytes, rowBytes));
-            return values;
-        }, static _ => { });
-        return bytes;
+        return type.Bytes(columns) is > 0 and <= int.MaxValue and long bytes
+            ? (int)bytes
+            : throw new ModelFileException(view.FilePath, $"tensor {FileErrors.Quote(view.Name)} has rows of {columns} elements, more than {int.MaxValue} bytes as {type}; choose a smaller type");
     }
 
-    private static unsafe byte[] Bytes(TensorView view) => new ReadOnlySpan<byte>((void*)view.Data, checked((int)view.ByteLength)).ToArray();
+    /// <summary>Encodes a tensor some rows at a time, however large it is.</summary>
+    private static void Encode(TensorView view, TensorType type, int rowBytes, Stream stream, CancellationToken cancellation)
+    {
+        int most = Math.Clamp(PieceBytes / rowBytes, 1, Math.Max(1, view.Rows));
+        byte[] piece = new byte[most * rowBytes];
+        for (int first = 0; first < view.Rows; first += most)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            int start = first, count = Math.Min(most, view.Rows - first);
+            Parallel.For(0, count, () => new float[view.Columns], (row, _, values) =>
+            {
+                Dequantizer.Row(view, start + row, values);
+                Quantizer.Quantize(type, values, piece.AsSpan(row * rowBytes, rowBytes));
+                return values;
+            }, static _ => { });
+            stream.Write(piece, 0, count * rowBytes);
+        }
+    }
+
+    private static unsafe void Copy(TensorView view, Stream stream, CancellationToken cancellation)
+    {
+        for (long first = 0; first < view.ByteLength; first += PieceBytes)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            stream.Write(new ReadOnlySpan<byte>((byte*)view.Data + first, (int)Math.Min(PieceBytes, view.ByteLength - first)));
+        }
+    }
 }

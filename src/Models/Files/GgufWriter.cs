@@ -7,7 +7,7 @@ public sealed class GgufWriter
 {
     private const int Alignment = 32;
     private readonly List<(string Key, object Value)> _metadata = [];
-    private readonly List<(string Name, TensorType Type, long[] Shape, ReadOnlyMemory<byte> Data)> _tensors = [];
+    private readonly List<(string Name, TensorType Type, long[] Shape, long Bytes, Action<Stream> Write)> _tensors = [];
 
     /// <summary>Adds a metadata pair: bool, string, a number, or an array of strings, bools or numbers (see <see cref="GgufFile.Metadata"/>).</summary>
     public void Set(string key, object value)
@@ -33,7 +33,26 @@ public sealed class GgufWriter
             throw new ArgumentException($"tensor '{name}' has {data.Length} bytes of data, which do not fit {type} {FileErrors.Shape(dimensions)}", nameof(data));
         }
 
-        _tensors.Add((name, type, dimensions, data));
+        _tensors.Add((name, type, dimensions, data.Length, stream => stream.Write(data.Span)));
+    }
+
+    /// <summary>Adds a tensor whose bytes come into being as the file is written, so that none larger than memory, or than 2 GiB, need be held.</summary>
+    /// <param name="name">Name, unique in the file.</param>
+    /// <param name="type">Storage type.</param>
+    /// <param name="shape">Dimensions, outermost first, rows a multiple of the type's block.</param>
+    /// <param name="write">Writes the tensor's row-major blocks, all of them and nothing else.</param>
+    public void Add(string name, TensorType type, IReadOnlyList<long> shape, Action<Stream> write)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        ArgumentNullException.ThrowIfNull(shape);
+        ArgumentNullException.ThrowIfNull(write);
+        long[] dimensions = [.. shape];
+        if (!TensorSizes.TryElements(dimensions, out long elements) || (dimensions.Length > 0 && dimensions[^1] % type.BlockElements() != 0))
+        {
+            throw new ArgumentException($"tensor '{name}' of shape {FileErrors.Shape(dimensions)} can't be stored as {type}", nameof(shape));
+        }
+
+        _tensors.Add((name, type, dimensions, type.Bytes(elements), write));
     }
 
     /// <summary>Adds a tensor of floats, encoded as <paramref name="type"/>.</summary>
@@ -49,10 +68,16 @@ public sealed class GgufWriter
         {
             using BinaryWriter writer = new(stream, Encoding.UTF8, leaveOpen: true);
             WriteHeader(writer);
-            foreach ((_, _, _, ReadOnlyMemory<byte> data) in _tensors)
+            foreach ((string name, _, _, long bytes, Action<Stream> write) in _tensors)
             {
                 Pad(writer);
-                writer.Write(data.Span);
+                writer.Flush();
+                long start = stream.Position;
+                write(stream);
+                if (stream.Position - start != bytes)
+                {
+                    throw new InvalidOperationException($"tensor '{name}' wrote {stream.Position - start} bytes, expected {bytes}");
+                }
             }
 
             Pad(writer);
@@ -86,7 +111,7 @@ public sealed class GgufWriter
         }
 
         long offset = 0;
-        foreach ((string name, TensorType type, long[] shape, ReadOnlyMemory<byte> data) in _tensors)
+        foreach ((string name, TensorType type, long[] shape, long bytes, _) in _tensors)
         {
             WriteString(writer, name);
             writer.Write((uint)shape.Length);
@@ -97,7 +122,7 @@ public sealed class GgufWriter
 
             writer.Write(GgufTypes.FromTensorType(type));
             writer.Write(offset);
-            offset += (data.Length + Alignment - 1) / Alignment * Alignment;
+            offset += (bytes + Alignment - 1) / Alignment * Alignment;
         }
     }
 

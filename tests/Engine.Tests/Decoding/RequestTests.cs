@@ -211,6 +211,30 @@ public sealed class RequestTests
     }
 
     [Fact]
+    public async Task A_cancelled_text_is_that_of_its_tokens()
+    {
+        // A stop string that begins as the text does: all of it is held back until the end.
+        GenerationRequest request = Good with { MaxNewTokens = 900, IgnoreEndTokens = true };
+        GenerationResult some = Tiny.Model.Generate(request);
+        using CancellationTokenSource cancel = new();
+        GenerationStream stream = Tiny.Model.GenerateAsync(request with { StopStrings = [some.Text + "¤"] }, cancel.Token);
+        List<string> given = [];
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (GenerationChunk chunk in stream)
+            {
+                given.Add(chunk.Text);
+                await cancel.CancelAsync();
+            }
+        });
+        GenerationResult result = stream.Result!;
+        Assert.Equal("", given[0]);
+        Assert.Equal(FinishReason.Cancelled, result.FinishReason);
+        Assert.InRange(result.OutputIds.Count, 1, 899);
+        Assert.Equal(Tiny.Model.Generate(request with { MaxNewTokens = result.OutputIds.Count }).Text, result.Text);
+    }
+
+    [Fact]
     public async Task Disposing_under_a_running_generation_lets_it_finish()
     {
         LanguageModel model = LanguageModel.Open(Tiny.Path_("target"), new EngineOptions { Threads = 1 });

@@ -31,6 +31,31 @@ public class GgufRequantizerTests
         Assert.NotEqual(0u, file.Metadata["general.file_type"]);
     }
 
+    [Theory]
+    [InlineData(TensorType.F16)]
+    [InlineData(TensorType.F32)]
+    public void Large_tensors_are_written_piece_by_piece(TensorType type)
+    {
+        // 12 and 24 MB where pieces have 8 MB; rows of 6,016 bytes do not divide it.
+        const int Rows = 2000, Columns = 3008;
+        using TempFolder folder = new();
+        float[] matrix = [.. Enumerable.Range(0, Rows * Columns).Select(static i => (i % 2039) / 64f)];
+        Write(folder["a.gguf"], matrix, new float[64], Columns);
+        GgufRequantizer.Write(folder["a.gguf"], type, folder["b.gguf"]);
+        using GgufFile file = GgufFile.Open(folder["b.gguf"]);
+        Assert.True(Dequantizer.All(file.Get("m")).AsSpan().SequenceEqual(matrix.AsSpan()), "the matrix differs");
+        Assert.Equal(new float[64], Dequantizer.All(file.Get("norm")));
+    }
+
+    [Fact]
+    public void A_cancelled_rewrite_leaves_nothing()
+    {
+        using TempFolder folder = new();
+        Write(folder["a.gguf"], new float[3 * 64], new float[64], 64);
+        Assert.Throws<OperationCanceledException>(() => GgufRequantizer.Write(folder["a.gguf"], TensorType.Q8_0, folder["b.gguf"], new CancellationToken(canceled: true)));
+        Assert.Equal([folder["a.gguf"]], Directory.GetFiles(Path.GetDirectoryName(folder["a.gguf"])!));
+    }
+
     [Fact]
     public void Rows_that_are_no_whole_blocks_are_refused()
     {
