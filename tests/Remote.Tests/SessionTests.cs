@@ -210,6 +210,19 @@ public sealed class SessionTests
     }
 
     [Fact]
+    public async Task Something_else_at_the_address_is_named()
+    {
+        Loopback pair = Loopback.Instance;
+        await using TargetServer server = await pair.StartAsync(new ServerOptions { MetricsListen = "127.0.0.1:0" });
+        foreach ((Uri address, string words) in ((Uri, string)[])[(server.MetricsAddress!, "does not speak gRPC"), (new UriBuilder(server.Address) { Scheme = "https" }.Uri, "no TLS connection")])
+        {
+            InputException e = await Assert.ThrowsAsync<InputException>(() => new RemoteGenerator(pair.Client("moa"), Loopback.To(address)).RunAsync(Loopback.Request(0)));
+            Assert.Contains(words, e.Message, StringComparison.Ordinal);
+            Assert.Contains("check", e.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task Metrics_and_health_are_served()
     {
         Loopback pair = Loopback.Instance;

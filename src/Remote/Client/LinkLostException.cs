@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Security.Authentication;
 using Grpc.Core;
 using LowLevelSpec.Models;
 
@@ -8,18 +9,26 @@ namespace LowLevelSpec.Remote.Client;
 internal sealed class LinkLostException(string message, Exception? inner = null) : Exception(message, inner)
 {
     /// <summary>Whether nobody listens at the address, or there is no such address.</summary>
-    public bool NobodyThere
-    {
-        get
-        {
-            Exception? cause = this;
-            while (cause is not null and not SocketException)
-            {
-                cause = (cause as RpcException)?.Status.DebugException ?? cause.InnerException;
-            }
+    public bool NobodyThere => Cause<SocketException>() is { SocketErrorCode: SocketError.ConnectionRefused or SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain };
 
-            return cause is SocketException { SocketErrorCode: SocketError.ConnectionRefused or SocketError.HostNotFound or SocketError.NoData or SocketError.TryAgain };
+    /// <summary>What is wrong with who listens at the address, where it is no server of this kind as it was called; null where nothing says so.</summary>
+    public string? Stranger => Cause<HttpRequestException>()?.HttpRequestError switch
+    {
+        HttpRequestError.SecureConnectionError => $"no TLS connection: {Cause<AuthenticationException>()?.Message.TrimEnd('.') ?? "the handshake failed"}; check https:// against http://, and --tls-fingerprint for a certificate of the server's own",
+        HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError => "what listens there does not speak gRPC without TLS; check the port, and use https:// where the server has a certificate",
+        _ => null,
+    };
+
+    /// <summary>The first cause of a kind, calls' own causes included.</summary>
+    private T? Cause<T>() where T : Exception
+    {
+        Exception? cause = this;
+        while (cause is not null and not T)
+        {
+            cause = (cause as RpcException)?.Status.DebugException ?? cause.InnerException;
         }
+
+        return cause as T;
     }
 
     /// <summary>What a failed call means: a refusal by the server is final and for the user, everything else is the link's.</summary>

@@ -55,7 +55,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
         _client = new Protocol.Target.TargetClient(_channel);
         _attempts = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
-            ShouldHandle = new PredicateBuilder().Handle<LinkLostException>(e => !(e.NobodyThere && Stopwatch.GetElapsedTime(_attemptsSince) > _patienceWithNobody)),
+            ShouldHandle = new PredicateBuilder().Handle<LinkLostException>(e => !((e.NobodyThere || e.Stranger is not null) && Stopwatch.GetElapsedTime(_attemptsSince) > _patienceWithNobody)),
             MaxRetryAttempts = int.MaxValue,
             BackoffType = DelayBackoffType.Exponential,
             UseJitter = true,
@@ -79,7 +79,7 @@ internal sealed class RemoteConnection : IAsyncDisposable
 
     /// <summary>Opens a session or takes the present one up again; tries, with growing pauses, until it works, the server refuses or time is up.</summary>
     /// <param name="patience">How long to try.</param>
-    /// <param name="patienceWithNobody">How long to try where nobody listens at the address.</param>
+    /// <param name="patienceWithNobody">How long to try where nobody, or something else, listens at the address.</param>
     /// <param name="cancellation">Ends the attempts.</param>
     /// <exception cref="LinkLostException">Not reached in this time.</exception>
     /// <exception cref="InputException">The server refuses this client.</exception>
@@ -107,8 +107,9 @@ internal sealed class RemoteConnection : IAsyncDisposable
         }
         catch (Exception e) when (e is LinkLostException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {
-            string reason = last is null ? "no answer" : last.NobodyThere ? "nobody listens there" : last.Message;
-            throw new LinkLostException($"server {_options.Authority} can't be reached ({reason}): check address and network", e);
+            string reason = last is null ? "no answer" : last.NobodyThere ? "nobody listens there" : last.Stranger ?? last.Message;
+            throw new LinkLostException(
+                last?.Stranger is null ? $"server {_options.Authority} can't be reached ({reason}): check address and network" : $"server {_options.Authority}: {reason}", e);
         }
     }
 

@@ -62,7 +62,7 @@ public sealed record RemoteOptions
     /// <summary>Longest wait for an answer before the link counts as cut. A link over which nothing at all is heard counts so after ten times the expected time, at least one second.</summary>
     public TimeSpan AnswerDeadline { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Longest wait for the answer to a new stream. A generation that can't begin is given up after twice as long, or after two seconds where nobody listens.</summary>
+    /// <summary>Longest wait for the answer to a new stream. A generation that can't begin is given up after twice as long, or after two seconds where nobody or something else listens.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Silence after which a heartbeat is sent.</summary>
