@@ -132,7 +132,7 @@ public sealed class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(sequences);
         double divergence = 0;
-        LossWeights plain = _options.Loss with { TargetTemperature = 1 };
+        LossWeights plain = _options.Loss with { Temperature = 1 };
         long[] hits = new long[HeldOutHorizon], counts = new long[HeldOutHorizon];
         foreach (TrainingSequence sequence in sequences)
         {

@@ -41,14 +41,14 @@ public sealed class CentralDifferenceTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public void Moa_that_learns_a_sharper_target()
+    public void Moa_under_a_temperature()
     {
         FrozenTarget<double> target = SmallCase.Target<double>(biases: false);
-        LossWeights sharper = LossWeights.Kl(0) with { TargetTemperature = 0.5 };
+        LossWeights sharper = LossWeights.Kl(0) with { Temperature = 0.5 };
         Check(target, SmallCase.Moa(target, 0), Varied, sharper);
 
         LossTerms Terms(LossWeights weights) => TrainingStep.Loss(new Arena<double>(), target, SmallCase.Moa(target, 0), SmallCase.Batch(), Varied, weights);
-        LossTerms plain = Terms(LossWeights.Kl(0)), half = Terms(sharper), tenth = Terms(sharper with { TargetTemperature = 0.1 });
+        LossTerms plain = Terms(LossWeights.Kl(0)), half = Terms(sharper), tenth = Terms(sharper with { Temperature = 0.1 });
         Assert.Equal(plain.Hits, half.Hits);
         Assert.True(plain.Entropy > half.Entropy && half.Entropy > tenth.Entropy, $"entropies {plain.Entropy}, {half.Entropy}, {tenth.Entropy}");
     }

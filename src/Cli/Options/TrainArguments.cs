@@ -32,7 +32,7 @@ internal sealed class TrainArguments
     private readonly NumberOption<float> _rate = new("--lr", $"Largest learning rate; {DefaultPeak} by default.", low: 0);
     private readonly NumberOption<int> _warmUp = new("--warm-up", $"Steps over which the rate rises; {DefaultWarmUp} by default.", low: 0);
     private readonly NumberOption<float> _align = new("--align", "Weight of a loss that draws LSA's output toward the target's final hidden state; 0 by default.", low: 0);
-    private readonly NumberOption<float> _temperature = new("--target-temperature", "Temperature of the target's distribution that the drafter learns, 0.05 to 1; 1 by default. Below 1 it learns what greedy decoding accepts.", low: 0.05f, high: 1);
+    private readonly NumberOption<float> _temperature = new("--temperature", "Temperature of both distributions in the cross entropy, 0.05 to 1; 1 by default. Below 1 the most likely tokens weigh more, which greedy decoding goes by.", low: 0.05f, high: 1);
     private readonly NumberOption<float> _clip = new("--clip", "Limit of the gradient's norm; 1 by default.", low: 0);
     private readonly NumberOption<float> _decay = new("--weight-decay", "AdamW's weight decay; 0 by default.", low: 0);
     private readonly NumberOption<float> _share = new("--kl-share", "Share of the response positions the cross entropy is taken over, drawn anew each step; 1 by default.", low: 0, high: 1);
@@ -94,7 +94,7 @@ internal sealed class TrainArguments
         return new TrainerOptions
         {
             Drafter = plan,
-            Loss = loss with { Alignment = align, TargetTemperature = _temperature.Read(result) ?? 1 },
+            Loss = loss with { Alignment = align, Temperature = _temperature.Read(result) ?? 1 },
             Optimiser = (result.GetValue(_optimiser) ?? "adamw") switch
             {
                 "adamw" => OptimiserKind.AdamW,

@@ -60,7 +60,7 @@ internal static unsafe class DrafterLoss
         ArenaMark chunk = arena.Mark();
         for (int first = 0; first < scored.Length; first += ChunkRows)
         {
-            CrossEntropy(arena, heads, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, weights.TargetTemperature, dHidden, totals);
+            CrossEntropy(arena, heads, states, prediction, scored.AsSpan(first, Math.Min(ChunkRows, scored.Length - first)), weights.ForwardKl * klShare * scale, weights.Temperature, dHidden, totals);
             arena.Release(chunk);
         }
 
@@ -117,12 +117,13 @@ internal static unsafe class DrafterLoss
         Gemm.NT(wanted, heads.Target, q);
         Gemm.NT(predicted, heads.Drafter, p);
         RowResult[] results = new RowResult[r];
-        T step = T.CreateTruncating(factor), sharper = T.CreateTruncating(1 / temperature);
+        T step = T.CreateTruncating(factor / temperature), sharper = T.CreateTruncating(1 / temperature);
         Work.For(r, (long)r * v * 16, c =>
         {
             if (temperature != 1)
             {
                 Simd.Scale(q.Data + ((long)c * v), sharper, v);
+                Simd.Scale(p.Data + ((long)c * v), sharper, v);
             }
 
             results[c] = Distributions(q.Data + ((long)c * v), p.Data + ((long)c * v), v, step, heads.Exact, heads.LogWeight);

@@ -5,8 +5,8 @@ namespace LowLevelSpec.Training.Losses;
 /// <param name="Feature">Weight of SmoothL1 at the final hidden state.</param>
 /// <param name="PreviousFeature">Weight of SmoothL1 at the input of layer L-N.</param>
 /// <param name="Alignment">Weight of SmoothL1 between what cross-attention reads of a token (the output of Ekv2E) and the target's final hidden state there, over all positions: gives LSA something to say before CA listens. Not in the paper.</param>
-/// <param name="TargetTemperature">The cross entropy's target is softmax(logits / this): 1 is the paper's; below 1 the drafter is drawn to what greedy verification accepts. Above 0.</param>
-public sealed record LossWeights(double ForwardKl, double Feature, double PreviousFeature, double Alignment = 0, double TargetTemperature = 1)
+/// <param name="Temperature">Both distributions of the cross entropy are softmax(logits / this): 1 is the paper's; below 1 the most likely tokens weigh more, which greedy verification goes by. Above 0.</param>
+public sealed record LossWeights(double ForwardKl, double Feature, double PreviousFeature, double Alignment = 0, double Temperature = 1)
 {
     /// <summary>The paper's weights (section 3 of the design notes; reference trainer `total`).</summary>
     public static LossWeights Paper(int targetLayers) => targetLayers == 0 ? new(0.1, 1, 0) : new(0.1, 0.5, 0.5);
@@ -17,7 +17,7 @@ public sealed record LossWeights(double ForwardKl, double Feature, double Previo
 
 /// <summary>Losses of a batch, over its response positions: sums divided by (their number + 1e-5), as the authors do.</summary>
 /// <param name="Total">The weighed sum: what gradients are of.</param>
-/// <param name="ForwardKl">Cross entropy -sum q log p, q the target's distribution at <see cref="LossWeights.TargetTemperature"/>; its entropy is not subtracted.</param>
+/// <param name="ForwardKl">Cross entropy -sum q log p, q the target's distribution, both at <see cref="LossWeights.Temperature"/>; its entropy is not subtracted.</param>
 /// <param name="Feature">SmoothL1 (beta 1, mean over E) between predicted and the target's final hidden state.</param>
 /// <param name="PreviousFeature">The same at the input of layer L-N; 0 without target layer inference.</param>
 /// <param name="Alignment">SmoothL1 of what cross-attention reads; 0 where it has no weight or the drafter no such state.</param>
