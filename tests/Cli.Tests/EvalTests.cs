@@ -76,6 +76,7 @@ public sealed class EvalTests
         Assert.Equal(1, other.Code);
         Assert.Contains("holds results of", other.Error);
         Assert.Contains("holds results of", Eval(folder, "--arithmetic", "exact").Error);
+        Assert.Contains("holds results of", Eval(folder, "--draft-vocabulary", "off").Error);
         Assert.Contains("holds results of", Eval(folder, "--threads", "1").Error);
         File.WriteAllText(journal, "notes\n");
         Assert.Contains("line 1", Eval(folder).Error);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using LowLevelSpec.Cli.Evaluation;
@@ -38,6 +39,7 @@ internal sealed class EvalCommand : Command
     };
 
     private readonly Option<string?> _trees = new("--trees") { Description = $"Draft trees, separated by commas: total tokens (24) or depth x breadth x total tokens (5x4x24); {TreeSettings.Default.TotalTokens} by default.", HelpName = "N,.." };
+    private readonly DraftVocabularyOption _vocabulary = new();
     private readonly NumberOption<int> _limit = new("--limit", "At most this many prompts of each set; all by default.", low: 1);
     private readonly NumberOption<int> _maxNew = new("--max-new", $"Most new tokens a prompt; {DefaultMaxNew} by default.", low: 2);
     private readonly Option<string> _out = new("--out") { Description = "Folder for journal, eval.json, eval.md and plots. An existing one is gone on with.", HelpName = "DIR", Required = true };
@@ -46,7 +48,7 @@ internal sealed class EvalCommand : Command
         : base("eval", "Drafters x trees x sets of prompts: speedup, tau, draft and verify cost, equality; a killed run goes on.")
     {
         _console = console;
-        foreach (Option option in (IEnumerable<Option>)[.. _model.All, _drafters, _prompts, _trees, _limit, _maxNew, _out])
+        foreach (Option option in (IEnumerable<Option>)[.. _model.All, _drafters, _prompts, _trees, _vocabulary, _limit, _maxNew, _out])
         {
             Add(option);
         }
@@ -59,6 +61,7 @@ internal sealed class EvalCommand : Command
     {
         IReadOnlyList<EvalDrafter> drafters = Drafters(result);
         IReadOnlyList<TreeSettings> trees = EvalTrees.Parse(result.GetValue(_trees) ?? $"{TreeSettings.Default.TotalTokens}");
+        DrafterOptions options = new() { DraftVocabulary = _vocabulary.Read(result) };
         int limit = _limit.Read(result) ?? int.MaxValue;
         GenerationRequest request = new() { MaxNewTokens = _maxNew.Read(result) ?? DefaultMaxNew };
         string folder = Filled.In("--out", result.GetRequiredValue(_out));
@@ -68,10 +71,10 @@ internal sealed class EvalCommand : Command
         List<Drafter> open = [];
         try
         {
-            open.AddRange(drafters.Select(drafter => model.OpenDrafter(drafter.Path)));
+            open.AddRange(drafters.Select(drafter => model.OpenDrafter(drafter.Path, drafter.IsFile ? options : null)));
             MakeFolder(folder);
             EvalRun run = new(model, request, prompts, [.. drafters.Zip(open).SelectMany(pair => Ways(pair.First, pair.Second, trees))]);
-            using EvalJournal journal = EvalJournal.Open(Path.Combine(folder, "journal.jsonl"), Asked(result, model, drafters, trees, prompts, request));
+            using EvalJournal journal = EvalJournal.Open(Path.Combine(folder, "journal.jsonl"), Asked(result, model, drafters, options.DraftVocabulary, trees, prompts, request));
             using Interrupts.Work work = _console.Interrupts.Begin();
             bool complete = run.Go(_console, journal, work.Token);
             EvalReport report = new()
@@ -99,15 +102,16 @@ internal sealed class EvalCommand : Command
         drafter.Path == EvalDrafter.None ? [new EvalWay(drafter.Label, null, null)] : trees.Select(tree => new EvalWay(drafter.Label, open, tree));
 
     /// <summary>Everything that the figures depend on, in words: what a folder's journal answers.</summary>
-    private string Asked(ParseResult result, LanguageModel model, IReadOnlyList<EvalDrafter> drafters, IReadOnlyList<TreeSettings> trees, List<FilePrompt> prompts, GenerationRequest request)
+    private string Asked(ParseResult result, LanguageModel model, IReadOnlyList<EvalDrafter> drafters, IReadOnlyList<int>? vocabulary, IReadOnlyList<TreeSettings> trees, List<FilePrompt> prompts, GenerationRequest request)
     {
         string text = string.Join('\n', prompts.Select(static p => $"{Path.GetFileName(p.File)} {p.Line} {p.Text}{p.Message}{string.Join(',', p.Ids ?? [])}"));
         string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..16];
         string path = _model.Path(result);
         ModelIdentity identity = ModelIdentity.Of(path, drafterPath: null);
         IEnumerable<string> drawn = drafters.Select(d => d.IsFile ? $"{d.Label}={d.Path} {ModelIdentity.Of(path, d.Path).Drafter[..16]}" : $"{d.Label}={d.Path}");
+        string scored = vocabulary is null ? "" : vocabulary.Count == 0 ? " over the whole vocabulary" : $" over {vocabulary.Count} tokens {Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<int>(vocabulary.ToArray())))[..16]}";
         string engine = (_model.Engine(result) with { CacheFolder = null }).ToString();
-        return $"{path} {identity.Target[..16]}, tokenizer {identity.Tokenizer[..16]}, on {model.BackendName}, {engine}, context {model.ContextLength}, drafters {string.Join(',', drawn)}, trees {string.Join(',', trees.Select(EvalTrees.Name))}, {prompts.Count} prompts {hash}, {request.MaxNewTokens} new tokens";
+        return $"{path} {identity.Target[..16]}, tokenizer {identity.Tokenizer[..16]}, on {model.BackendName}, {engine}, context {model.ContextLength}, drafters {string.Join(',', drawn)}{scored}, trees {string.Join(',', trees.Select(EvalTrees.Name))}, {prompts.Count} prompts {hash}, {request.MaxNewTokens} new tokens";
     }
 
     private static void MakeFolder(string folder)

@@ -25,7 +25,7 @@ internal sealed class DrafterArguments
         HelpName = IlgpuDevices.Choices.Replace(", ", "|", StringComparison.Ordinal).Replace(" or ", "|", StringComparison.Ordinal),
     };
 
-    private readonly Option<string?> _vocabulary = new("--draft-vocabulary") { Description = "Token ids that the drafter's LM head scores: a file of ids, or off for all; the checkpoint's own table by default. The text is the same either way.", HelpName = "FILE|off" };
+    private readonly DraftVocabularyOption _vocabulary = new();
     private readonly Option<string?> _eagleMask = new("--eagle-mask")
     {
         Description = "Tree mask of an EAGLE-2 drafter: reference (the default) follows the MoA authors' EAGLE-2, aligned gives each node exactly its ancestors, as EAGLE's own authors do; the text is the same either way.",
@@ -93,7 +93,7 @@ internal sealed class DrafterArguments
             TargetLayerInference = _tli.Read(result),
             MaxPosition = _until.Read(result) ?? 0,
             AlignedEagleMask = AlignedMask(result.GetValue(_eagleMask)),
-            DraftVocabulary = Vocabulary(result),
+            DraftVocabulary = _vocabulary.Read(result),
             Device = result.GetValue(_device) is string device ? Filled.In("--drafter-device", device) : "cpu",
         };
         return options.DraftVocabulary is not null && !IsFile(result)
@@ -105,13 +105,6 @@ internal sealed class DrafterArguments
 
     /// <summary>Opens the drafter; null for plain decoding.</summary>
     public Drafter? Open(ParseResult result, LanguageModel model) => Name(result) is not None and string name ? model.OpenDrafter(name, Options(result)) : null;
-
-    private IReadOnlyList<int>? Vocabulary(ParseResult result) => result.GetValue(_vocabulary) switch
-    {
-        null => null,
-        "off" => [],
-        string file => TokenIds.ReadFile("--draft-vocabulary", Filled.In("--draft-vocabulary", file)),
-    };
 
     private static bool AlignedMask(string? text) => text switch
     {
