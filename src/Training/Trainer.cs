@@ -101,6 +101,9 @@ public sealed class Trainer : IDisposable
     /// <summary>What the cache of the target's states holds or will hold, in words; null without one.</summary>
     public string? CacheSize => _cache?.Size;
 
+    /// <summary>See <see cref="StateCache.TakenAhead"/>.</summary>
+    internal int BatchesReadAhead => _cache?.TakenAhead ?? 0;
+
     /// <summary>Trains until all steps are made or <paramref name="stop"/> asks to end, and writes a checkpoint then, too.</summary>
     /// <param name="progress">Called after each step.</param>
     /// <param name="heldOut">What the drafter is measured on as it goes, or null.</param>

@@ -135,6 +135,17 @@ public sealed class ClientPackTests : IClassFixture<ClientPackTests.Pair>
     }
 
     [Fact]
+    public void A_pack_that_does_not_open_replaces_nothing()
+    {
+        Write("moa", new ClientPackOptions { Type = TensorType.BF16 });
+        byte[] before = File.ReadAllBytes(Pack);
+        string[] files = Directory.GetFiles(_folder);
+        Assert.Contains("hexadecimal", Assert.Throws<ModelFileException>(() => Write("moa", new ClientPackOptions { Type = TensorType.Q8_0 }, Identity with { Target = "no hash" })).Message, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(Pack));
+        Assert.Equal(files, Directory.GetFiles(_folder));
+    }
+
+    [Fact]
     public void An_independent_drafter_needs_no_pack() =>
         Assert.Contains("independent", Assert.Throws<InputException>(() => Write("independent", new ClientPackOptions())).Message, StringComparison.Ordinal);
 

@@ -72,6 +72,18 @@ public sealed class StateCacheTests : IDisposable
     }
 
     [Fact]
+    public void States_are_read_while_the_batch_before_is_trained_on()
+    {
+        const int Steps = 12;
+        _ = Train("cold", 0, Steps);
+        using Trainer warm = Open("warm", 0, Steps, cached: true);
+        warm.Run();
+
+        // All but the first, which nothing came before.
+        Assert.Equal(Steps - 1, warm.BatchesReadAhead);
+    }
+
+    [Fact]
     public void Another_target_layer_or_other_texts_are_refused()
     {
         _ = Train("first", 0, 1);

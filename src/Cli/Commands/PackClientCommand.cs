@@ -54,7 +54,7 @@ internal sealed class PackClientCommand : Command
         IReadOnlyList<ClientPackPart> parts = ClientPackWriter.Write(
             path, model, drafter, new ClientPackIdentity(identity.Target, identity.Tokenizer, identity.Drafter), new ClientPackOptions { Type = type, DraftTokens = tokens });
 
-        // What was written is what a device will open: checked at once, and its size is the file's.
+        // The sizes are those of the file that a device will open.
         using ClientPack pack = ClientPack.Open(path);
         PackReport report = new(path, pack.Identity, pack.DraftTokens?.Count ?? config.VocabularySize, config.VocabularySize, parts, pack.FileBytes, model.FileBytes, drafter.FileBytes);
         string json = Json.Indented(report);

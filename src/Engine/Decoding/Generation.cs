@@ -412,7 +412,7 @@ internal sealed class Generation : IDisposable
     }
 
     private InputException NotFinite(ArithmeticException? cause) =>
-        new($"the model's logits for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow{(_sequence.Cache is CpuKvCache { Type: KvType.F16 } ? " (keys and values above 65504 do in f16: use --kv-type f32 or bf16)" : "")}; check the file with 'llspec inspect' and download or convert it again", cause ?? new ArithmeticException("a logit is NaN or infinite"));
+        new($"the model's logits for token {NewTokens} are not finite: its weights hold NaN or infinity, or overflow{(_target.KvType == KvType.F16 ? " (keys and values above 65504 do in f16: use --kv-type f32 or bf16)" : "")}; check the file with 'llspec inspect' and download or convert it again", cause ?? new ArithmeticException("a logit is NaN or infinite"));
 
     private void Commit(TokenId token)
     {

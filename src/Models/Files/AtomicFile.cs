@@ -3,7 +3,10 @@ namespace LowLevelSpec.Models;
 /// <summary>Writes a file beside its destination and renames it into place, so that a reader sees the old file or the whole new one.</summary>
 internal static class AtomicFile
 {
-    public static void Write(string path, Action<Stream> write)
+    /// <param name="path">The destination.</param>
+    /// <param name="write">Writes the content.</param>
+    /// <param name="check">Given the path of the whole new file before it takes the old one's place; throws where it must not.</param>
+    public static void Write(string path, Action<Stream> write, Action<string>? check = null)
     {
         string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
         try
@@ -14,6 +17,7 @@ internal static class AtomicFile
                 stream.Flush(flushToDisk: true);
             }
 
+            check?.Invoke(temporary);
             File.Move(temporary, path, overwrite: true);
         }
         catch (Exception e)

@@ -27,7 +27,7 @@ public static class ClientPackWriter
     private const string ServerOnly = "layer_self_attention.";
     private static readonly string[] TokenizerFiles = [TokenizerFolder.TokenizerFile, TokenizerFolder.ConfigFile, TokenizerFolder.TemplateFile];
 
-    /// <summary>Writes a pack, replacing a file that is there. Needs memory for the pack's size.</summary>
+    /// <summary>Writes a pack and opens it once before it replaces a file that is there. Needs memory for the pack's size.</summary>
     /// <param name="path">Destination, ending in .gguf.</param>
     /// <param name="target">The target; its path also gives the tokenizer.</param>
     /// <param name="drafter">A MoA or EAGLE-2 drafter for it.</param>
@@ -77,7 +77,9 @@ public static class ClientPackWriter
             }
         }
 
-        writer.Write(path);
+
+        // What a device can't open must not take the place of what it could.
+        writer.Write(path, static made => ClientPack.Open(made).Dispose());
         return parts;
 
         void Matrix(string name, TensorView view, IReadOnlyList<int>? rows) => Add(name, view, rows, view.Columns % options.Type.BlockElements() == 0 ? options.Type : TensorType.BF16);

@@ -18,7 +18,7 @@ public sealed class GgufWriter
         _metadata.Add((key, value));
     }
 
-    /// <summary>Adds a tensor from its stored bytes, which must stay unchanged until <see cref="Write"/>.</summary>
+    /// <summary>Adds a tensor from its stored bytes, which must stay unchanged until <see cref="Write(string)"/>.</summary>
     /// <param name="name">Name, unique in the file.</param>
     /// <param name="type">Storage type.</param>
     /// <param name="shape">Dimensions, outermost first, rows a multiple of the type's block.</param>
@@ -61,7 +61,11 @@ public sealed class GgufWriter
 
     /// <summary>Writes the file, replacing one that is there.</summary>
     /// <exception cref="ModelFileException">The file cannot be written.</exception>
-    public void Write(string path)
+    public void Write(string path) => Write(path, check: null);
+
+    /// <param name="path">The destination.</param>
+    /// <param name="check">Given the path of the whole new file before it takes the old one's place; throws where it must not.</param>
+    internal void Write(string path, Action<string>? check)
     {
         ArgumentNullException.ThrowIfNull(path);
         AtomicFile.Write(path, stream =>
@@ -81,7 +85,7 @@ public sealed class GgufWriter
             }
 
             Pad(writer);
-        });
+        }, check);
     }
 
     private void WriteHeader(BinaryWriter writer)

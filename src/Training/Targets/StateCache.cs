@@ -41,6 +41,9 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         _present = new bool[sequences.Count];
     }
 
+    /// <summary>Batches whose states were read while the one before was trained on.</summary>
+    public int TakenAhead { get; private set; }
+
     /// <summary>How large the cache is when it holds every text, in words.</summary>
     public string Size => $"{_firstToken[^1]:N0} tokens of {_tokenBytes:N0} bytes, {_firstToken[^1] * _tokenBytes / 1e9:0.0} GB when all are there, {_present.Count(static p => p)} of {_present.Length} texts there now";
 
@@ -200,6 +203,7 @@ internal sealed class StateCache : IStateSource<float>, IDisposable
         if (_aheadOf is not null && _aheadOf.Sequences.SequenceEqual(batch.Sequences))
         {
             (_buffer, _ahead, _aheadOf) = (_ahead, _buffer, null);
+            TakenAhead++;
             return _buffer;
         }
 
