@@ -67,6 +67,15 @@ public sealed class BadInputTests
     public void Unusable_token_ids_are_refused(string ids) => AssertRefused("", ["generate", "--model", TinyFiles.Target, "--prompt-ids", ids]);
 
     [Fact]
+    public void A_report_does_not_overwrite_a_draft_vocabulary()
+    {
+        string ids = Path.Combine(Directory.CreateDirectory(Path.Combine(TinyFiles.Folder, "vocabulary")).FullName, "ids.txt");
+        File.WriteAllText(ids, "1\n2\n3\n");
+        AssertRefused("would overwrite", ["generate", "--model", TinyFiles.Target, "--drafter", TinyFiles.Moa, "--prompt-ids", "1,2,3", "--draft-vocabulary", ids, "--json", ids]);
+        Assert.Equal("1\n2\n3\n", File.ReadAllText(ids));
+    }
+
+    [Fact]
     public void A_prompt_beyond_the_context_is_refused()
     {
         string ids = string.Join(',', Enumerable.Repeat("1", 16));

@@ -99,6 +99,14 @@ public sealed class LinkBenchTests
         Assert.Contains($"{new FileInfo(pack).Length:N0}", run.Out, StringComparison.Ordinal);
         using ClientPack opened = ClientPack.Open(pack);
         Assert.Equal(400, opened.DraftTokens!.Count);
+
+        // What has no effect with a pack is refused before any server is looked for.
+        foreach (string[] unused in (string[][])[["--drafter-device", "auto"], ["--draft-until", "9"], ["--arithmetic", "exact"], ["--device", "cuda", "--tli", "1"]])
+        {
+            CliRun generate = CliRun.Of(["generate", "--server", "127.0.0.1:1", "--drafter", pack, "--prompt", "a", .. unused]);
+            Assert.Equal(2, generate.Code);
+            Assert.Contains($"leave {string.Join(", ", unused.Where(static word => word.StartsWith("--", StringComparison.Ordinal)))} out", generate.Error, StringComparison.Ordinal);
+        }
     }
 
     [Theory]

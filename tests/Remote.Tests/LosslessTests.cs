@@ -1,6 +1,8 @@
 using System.Text;
 using LowLevelSpec.Engine.Decoding;
 using LowLevelSpec.Engine.Drafting;
+using LowLevelSpec.Engine.Sampling;
+using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
 using LowLevelSpec.Remote.Server;
 using Xunit;
@@ -22,6 +24,36 @@ public sealed class LosslessTests
         { "none", RemoteMethod.PerCall, StateEncoding.Bf16 },
         { "none", RemoteMethod.Streamed, StateEncoding.Bf16 },
     };
+
+    [Fact]
+    public async Task Without_a_tree_nothing_is_drafted()
+    {
+        Loopback pair = Loopback.Instance;
+        await using TargetServer server = await pair.StartAsync();
+        GenerationRequest request = Loopback.Request(1);
+        RemoteResult result = await new RemoteGenerator(pair.Client("moa"), Loopback.To(server)).RunAsync(request with { Tree = null });
+        Assert.Equal(pair.Plain(request).OutputIds, result.OutputIds);
+        Assert.Equal(0, result.Statistics.DraftedNodes);
+    }
+
+    [Fact]
+    public void Requests_that_cannot_be_carried_out_are_refused()
+    {
+        RemoteGenerator generator = new(Loopback.Instance.Client("moa"), new RemoteOptions { Server = new Uri("http://127.0.0.1:1") });
+        GenerationRequest good = Loopback.Request(0);
+        foreach ((GenerationRequest request, string words) in ((GenerationRequest, string)[])
+        [
+            (good with { Sampling = null! }, "must not be null"),
+            (good with { StopTokens = null! }, "must not be null"),
+            (good with { Sampling = new SamplingOptions { TopP = 2 } }, "top"),
+            (good with { Sampling = new SamplingOptions { Temperature = 1 } }, "greedy"),
+            (good with { StopTokens = [-1] }, "stop token"),
+            (good with { MaxNewTokens = 0 }, "max new tokens"),
+        ])
+        {
+            Assert.Contains(words, Assert.Throws<InputException>(() => generator.GenerateAsync(request)).Message, StringComparison.OrdinalIgnoreCase);
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Cases))]

@@ -51,7 +51,7 @@ internal sealed class BenchCommand : Command
     private int Run(ParseResult result)
     {
         BenchPlan plan = Plan(result);
-        string[] inputs = [plan.Model, .. _drafter.IsFile(result) ? [_drafter.Name(result)] : (string[])[], .. plan.Sets.Select(static set => set.Name)];
+        string[] inputs = [plan.Model, .. _drafter.Files(result), .. plan.Sets.Select(static set => set.Name)];
         string? plot = Plot(result);
         using JsonTarget? file = JsonTarget.Open(_json.File(result), inputs);
         using Interrupts.Work work = _console.Interrupts.Begin();

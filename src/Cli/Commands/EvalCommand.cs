@@ -66,7 +66,7 @@ internal sealed class EvalCommand : Command
         GenerationRequest request = new() { MaxNewTokens = _maxNew.Read(result) ?? DefaultMaxNew };
         string folder = Filled.In("--out", result.GetRequiredValue(_out));
         List<FilePrompt> prompts = [.. result.GetRequiredValue(_prompts).SelectMany(path => PromptFile.Sets(Filled.In("--prompts", path))).SelectMany(file => PromptFile.Read(file).Take(limit))];
-        using JsonTarget? file = JsonTarget.Open(_json.File(result), [_model.Path(result), .. drafters.Where(static d => d.IsFile).Select(static d => d.Path), .. prompts.Select(static p => p.File).Distinct(StringComparer.Ordinal)]);
+        using JsonTarget? file = JsonTarget.Open(_json.File(result), [_model.Path(result), .. drafters.Where(static d => d.IsFile).Select(static d => d.Path), .. _vocabulary.Files(result), .. prompts.Select(static p => p.File).Distinct(StringComparer.Ordinal)]);
         using LanguageModel model = _model.Open(result);
         List<Drafter> open = [];
         try

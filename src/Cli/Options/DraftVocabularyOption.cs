@@ -7,7 +7,7 @@ namespace LowLevelSpec.Cli.Options;
 /// <summary><c>--draft-vocabulary</c>: which tokens a drafter's LM head scores.</summary>
 internal sealed class DraftVocabularyOption : Option<string?>
 {
-    private const string OptionName = "--draft-vocabulary";
+    private const string OptionName = "--draft-vocabulary", All = "off";
 
     public DraftVocabularyOption()
         : base(OptionName)
@@ -16,12 +16,15 @@ internal sealed class DraftVocabularyOption : Option<string?>
         HelpName = "FILE|off";
     }
 
+    /// <summary>The file, where one is named.</summary>
+    public IReadOnlyList<string> Files(ParseResult result) => result.GetValue(this) is { Length: > 0 } file and not All ? [file] : [];
+
     /// <summary>See <see cref="DrafterOptions.DraftVocabulary"/>.</summary>
     /// <exception cref="InputException">A file that can't be read or holds something else than token ids.</exception>
     public IReadOnlyList<int>? Read(ParseResult result) => result.GetValue(this) switch
     {
         null => null,
-        "off" => [],
+        All => [],
         string file => TokenIds.ReadFile(OptionName, Filled.In(OptionName, file)),
     };
 }

@@ -55,6 +55,12 @@ internal sealed class DrafterArguments
         : !_required ? None
         : throw new UsageException("Give a drafter with --drafter.");
 
+    /// <summary>Options of how a checkpoint is opened that are given.</summary>
+    public IReadOnlyList<string> HowGiven(ParseResult result) => [.. ((Option[])[_tli, _until, _device, _vocabulary, _eagleMask]).Where(option => result.GetResult(option) is { Implicit: false }).Select(static option => option.Name)];
+
+    /// <summary>Files that are read: the checkpoint, the draft vocabulary.</summary>
+    public IReadOnlyList<string> Files(ParseResult result) => [.. IsFile(result) ? [Name(result)] : (string[])[], .. _vocabulary.Files(result)];
+
     /// <summary>Whether anything drafts.</summary>
     public bool IsGiven(ParseResult result) => Name(result) is not None;
 

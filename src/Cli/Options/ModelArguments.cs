@@ -61,6 +61,10 @@ internal sealed class ModelArguments
         CacheFolder = result.GetValue(_noCache) ? "" : null,
     };
 
+    /// <summary>Options that are given and that a client pack, which drafts on the CPU in f32, has no use for.</summary>
+    public IReadOnlyList<string> UnusedByPacks(ParseResult result) =>
+        [.. ((Option[])[_device, _pin, _arithmetic, _kvType, _prefill]).Where(option => result.GetResult(option) is { Implicit: false }).Select(static option => option.Name)];
+
     /// <summary>Opens the model.</summary>
     public LanguageModel Open(ParseResult result) => LanguageModel.Open(Filled.In("--model", Path(result)), Engine(result));
 

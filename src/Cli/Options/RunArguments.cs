@@ -37,7 +37,7 @@ internal sealed class RunArguments
     public bool HasDrafter(ParseResult result) => _drafter.IsGiven(result);
 
     /// <summary>Paths that a report must not overwrite.</summary>
-    public IReadOnlyList<string> Inputs(ParseResult result) => [ModelPath(result), .. _drafter.IsFile(result) ? [DrafterName(result)] : (string[])[]];
+    public IReadOnlyList<string> Inputs(ParseResult result) => [ModelPath(result), .. _drafter.Files(result)];
 
     /// <summary>A request without prompt and drafter. Reads every option, so call it before opening files: mistakes then show at once.</summary>
     public GenerationRequest Request(ParseResult result)
@@ -51,13 +51,14 @@ internal sealed class RunArguments
     public LanguageModel OpenModel(ParseResult result) => _model.Open(result);
 
     /// <summary>Opens what a remote client holds: the target's embeddings and head, and the drafter where it <paramref name="drafts"/>; or a client pack, which has it all.</summary>
-    /// <exception cref="UsageException">A pack and a model.</exception>
+    /// <exception cref="UsageException">A pack and a model, or options that it has no use for.</exception>
     public ClientModel OpenClient(ParseResult result, bool drafts)
     {
         if (_drafter.IsFile(result) && ClientPack.IsPack(DrafterName(result)))
         {
-            return _model.IsGiven(result)
-                ? throw new UsageException($"{DrafterName(result)} is a client pack, which brings the target's parts along: leave --model out.")
+            IReadOnlyList<string> unused = [.. _model.UnusedByPacks(result), .. _drafter.HowGiven(result)];
+            return _model.IsGiven(result) ? throw new UsageException($"{DrafterName(result)} is a client pack, which brings the target's parts along: leave --model out.")
+                : unused.Count > 0 ? throw new UsageException($"{DrafterName(result)} is a client pack, which drafts on the CPU as it was made: leave {string.Join(", ", unused)} out.")
                 : ClientModel.OpenPack(DrafterName(result), _model.Engine(result));
         }
 

@@ -43,28 +43,7 @@ internal static class RequestChecks
     /// <summary>Everything else that can be wrong.</summary>
     public static void Check(GenerationRequest request, LanguageModel model, int promptLength)
     {
-        if (request.Sampling is null || request.StopTokens is null || request.StopStrings is null)
-        {
-            throw new InputException("request: Sampling, StopTokens and StopStrings must not be null; leave them out for their defaults");
-        }
-
-        if (promptLength == 0)
-        {
-            throw new InputException("the prompt is empty: give at least one token");
-        }
-
-        if (request.MaxNewTokens < 1)
-        {
-            throw new InputException($"max new tokens: found {request.MaxNewTokens}, expected at least 1");
-        }
-
-        if (promptLength >= model.ContextLength)
-        {
-            throw new InputException($"the prompt has {promptLength} tokens and the context {model.ContextLength}: shorten the prompt to leave room for at least one new token");
-        }
-
-        request.Sampling.Validate();
-        request.Tree?.Validate();
+        Check(request, model.Config, model.ContextLength, promptLength);
         if (!Enum.IsDefined(request.Lookup))
         {
             throw new InputException($"lookup: found {request.Lookup}, expected Auto, On or Off");
@@ -73,11 +52,6 @@ internal static class RequestChecks
         if (request is { Lookup: LookupMode.On, Tree.Adapts: false })
         {
             throw new InputException("lookup On joins trees that adapt only: take the tree Auto, or leave lookup at Auto");
-        }
-
-        foreach (int token in request.StopTokens)
-        {
-            CheckToken(token, model.Config, "stop token");
         }
 
         if (request.StopStrings.Count > 0 && model.Tokenizer is null)
@@ -93,6 +67,37 @@ internal static class RequestChecks
         if (request.Drafter?.Owner is not null && request.Drafter.Owner != model)
         {
             throw new InputException("the drafter was opened for another model: open it with this model's OpenDrafter");
+        }
+    }
+
+    /// <summary>What can be wrong wherever the target runs.</summary>
+    public static void Check(GenerationRequest request, LlamaConfig config, int contextLength, int promptLength)
+    {
+        if (request.Sampling is null || request.StopTokens is null || request.StopStrings is null)
+        {
+            throw new InputException("request: Sampling, StopTokens and StopStrings must not be null; leave them out for their defaults");
+        }
+
+        if (promptLength == 0)
+        {
+            throw new InputException("the prompt is empty: give at least one token");
+        }
+
+        if (request.MaxNewTokens < 1)
+        {
+            throw new InputException($"max new tokens: found {request.MaxNewTokens}, expected at least 1");
+        }
+
+        if (promptLength >= contextLength)
+        {
+            throw new InputException($"the prompt has {promptLength} tokens and the context {contextLength}: shorten the prompt to leave room for at least one new token");
+        }
+
+        request.Sampling.Validate();
+        request.Tree?.Validate();
+        foreach (int token in request.StopTokens)
+        {
+            CheckToken(token, config, "stop token");
         }
     }
 

@@ -97,7 +97,7 @@ public sealed class ClientModel : IDisposable
 
     /// <summary>Opens a client pack: the one file that <c>llspec pack-client</c> writes.</summary>
     /// <param name="path">The pack.</param>
-    /// <param name="options">How drafts are computed.</param>
+    /// <param name="options">Of them threads, width and context length: a pack drafts on the CPU, its weights met in f32.</param>
     /// <exception cref="InputException">It is no pack, or damaged, or an option is out of range.</exception>
     public static ClientModel OpenPack(string path, EngineOptions? options = null)
     {
@@ -143,6 +143,7 @@ public sealed class ClientModel : IDisposable
         {
             LlamaModel ends = new(device, model.Tensors, endsOnly: true);
             opened = Drafters.OpenCheckpoint(device, ends, model.Tensors, drafter, options);
+            opened.MaxPosition = options.MaxPosition > 0 ? options.MaxPosition : opened.MaxPosition;
             ModelIdentity identity = ModelIdentity.Of(modelPath, opened is MoaDrafter ? drafter : null);
             return new ClientModel(device, ends, model.Tokenizer, model.ContextLength, opened, identity, () =>
             {
@@ -164,19 +165,11 @@ public sealed class ClientModel : IDisposable
     internal int[] Check(GenerationRequest request, RemoteMethod method)
     {
         int[] prompt = RequestChecks.Prompt(request, Config, Tokenizer);
-        string? problem = prompt.Length == 0 ? "the prompt is empty: give at least one token"
-            : request.MaxNewTokens < 1 ? $"max new tokens: found {request.MaxNewTokens}, expected at least 1"
-            : prompt.Length >= ContextLength ? $"the prompt has {prompt.Length} tokens and the context {ContextLength}: shorten the prompt to leave room for at least one new token"
-            : request.Sampling.Temperature != 0 || request.Sampling.HasPenalties ? "remote decoding is greedy: leave temperature and penalties at their defaults, or run the target locally"
+        RequestChecks.Check(request, Config, ContextLength, prompt.Length);
+        string? problem = request.Sampling.Temperature != 0 || request.Sampling.HasPenalties ? "remote decoding is greedy: leave temperature and penalties at their defaults, or run the target locally"
             : request.StopStrings.Count > 0 ? "remote decoding ends at tokens: use stop tokens instead of stop strings, or run the target locally"
             : method is RemoteMethod.Speculative or RemoteMethod.DrafterOnly && Drafter is null ? "drafting needs a drafter: give one, or ask for a vanilla method"
             : null;
-        request.Tree?.Validate();
-        foreach (int token in request.StopTokens)
-        {
-            problem ??= (uint)token >= (uint)Config.VocabularySize ? $"stop token: found {token}, expected 0 to {Config.VocabularySize - 1} (the model's vocabulary)" : null;
-        }
-
         return problem is null ? prompt : throw new InputException(problem);
     }
 

@@ -23,12 +23,16 @@ public sealed class RemoteGenerator
 
     /// <summary>
     /// Starts a generation that streams; the request is checked here. Its <see cref="GenerationRequest.Drafter"/> is not used: the drafter is the model's.
-    /// Decoding is greedy, and unless unverified text is kept the output equals local plain greedy decoding.
+    /// Decoding is greedy, and unless unverified text is kept the output equals local plain greedy decoding. A tree of fixed shape is the largest that is sent, unless <see cref="RemoteOptions.Adaptive"/>
+    /// is off; without a tree the server writes alone (<see cref="RemoteMethod.Streamed"/>). Prompt lookup does not join in.
     /// </summary>
     /// <exception cref="InputException">The request can't be carried out remotely.</exception>
     public RemoteStream GenerateAsync(GenerationRequest request, RemoteMethod method = RemoteMethod.Speculative, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(request);
+
+        // Without a tree nothing is drafted, here as locally.
+        method = method == RemoteMethod.Speculative && request.Tree is null ? RemoteMethod.Streamed : method;
         return new RemoteStream(_model, _options, _link, request, method, _model.Check(request, method), cancellation);
     }
 

@@ -59,7 +59,10 @@ public sealed record RemoteOptions
     /// <summary>What becomes of text written while the server was out of reach.</summary>
     public OnReconnect OnReconnect { get; init; }
 
-    /// <summary>Longest wait for an answer before the link counts as cut. A link over which nothing at all is heard counts so after ten times the expected time, at least one second.</summary>
+    /// <summary>
+    /// Wait for an answer after which the link counts as cut at the next look. A link over which nothing at all is heard, an answer to a heartbeat neither, counts so sooner: after ten times the expected time,
+    /// at least one second. A prompt is always given the whole.
+    /// </summary>
     public TimeSpan AnswerDeadline { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>Longest wait for the answer to a new stream. A generation that can't begin is given up after twice as long, or after two seconds where nobody or something else listens.</summary>
@@ -74,7 +77,7 @@ public sealed record RemoteOptions
     /// <summary>Longest pause between attempts.</summary>
     public TimeSpan MaxBackoff { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long to try to reach a lost server once nothing more may be written alone; then the generation ends, its tail unverified.</summary>
+    /// <summary>How long after its loss a server is tried for, while text is written alone, too; then the generation ends with <see cref="Engine.Decoding.FinishReason.Length"/>, its tail unverified.</summary>
     public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromMinutes(2);
 
     /// <summary>How long a lost stream may take to come back before text is written without it.</summary>
