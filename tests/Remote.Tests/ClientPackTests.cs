@@ -140,7 +140,7 @@ public sealed class ClientPackTests : IClassFixture<ClientPackTests.Pair>
         Write("moa", new ClientPackOptions { Type = TensorType.BF16 });
         byte[] before = File.ReadAllBytes(Pack);
         string[] files = Directory.GetFiles(_folder);
-        Assert.Contains("hexadecimal", Assert.Throws<ModelFileException>(() => Write("moa", new ClientPackOptions { Type = TensorType.Q8_0 }, Identity with { Target = "no hash" })).Message, StringComparison.Ordinal);
+        Assert.Contains("hexadecimal", Assert.Throws<InputException>(() => Write("moa", new ClientPackOptions { Type = TensorType.Q8_0 }, Identity with { Target = "no hash" })).Message, StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllBytes(Pack));
         Assert.Equal(files, Directory.GetFiles(_folder));
     }

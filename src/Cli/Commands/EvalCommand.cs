@@ -62,6 +62,11 @@ internal sealed class EvalCommand : Command
         IReadOnlyList<EvalDrafter> drafters = Drafters(result);
         IReadOnlyList<TreeSettings> trees = EvalTrees.Parse(result.GetValue(_trees) ?? $"{TreeSettings.Default.TotalTokens}");
         DrafterOptions options = new() { DraftVocabulary = _vocabulary.Read(result) };
+        if (options.DraftVocabulary is not null && !drafters.Any(static d => d.IsFile))
+        {
+            throw new UsageException("--draft-vocabulary is for drafters with an LM head: give a checkpoint with --drafters, or leave --draft-vocabulary out.");
+        }
+
         int limit = _limit.Read(result) ?? int.MaxValue;
         GenerationRequest request = new() { MaxNewTokens = _maxNew.Read(result) ?? DefaultMaxNew };
         string folder = Filled.In("--out", result.GetRequiredValue(_out));
@@ -111,7 +116,7 @@ internal sealed class EvalCommand : Command
         IEnumerable<string> drawn = drafters.Select(d => d.IsFile ? $"{d.Label}={d.Path} {ModelIdentity.Of(path, d.Path).Drafter[..16]}" : $"{d.Label}={d.Path}");
         string scored = vocabulary is null ? "" : vocabulary.Count == 0 ? " over the whole vocabulary" : $" over {vocabulary.Count} tokens {Convert.ToHexStringLower(SHA256.HashData(MemoryMarshal.AsBytes<int>(vocabulary.ToArray())))[..16]}";
         string engine = (_model.Engine(result) with { CacheFolder = null }).ToString();
-        return $"{path} {identity.Target[..16]}, tokenizer {identity.Tokenizer[..16]}, on {model.BackendName}, {engine}, context {model.ContextLength}, drafters {string.Join(',', drawn)}{scored}, trees {string.Join(',', trees.Select(EvalTrees.Name))}, {prompts.Count} prompts {hash}, {request.MaxNewTokens} new tokens";
+        return $"{path} {identity.Target[..16]}, tokenizer {identity.Tokenizer[..16]}, ends {FileHashes.Of([], path, "generation_config.json")[..16]}, on {model.BackendName}, {engine}, context {model.ContextLength}, drafters {string.Join(',', drawn)}{scored}, trees {string.Join(',', trees.Select(EvalTrees.Name))}, {prompts.Count} prompts {hash}, {request.MaxNewTokens} new tokens";
     }
 
     private static void MakeFolder(string folder)

@@ -288,7 +288,11 @@ internal sealed class Generation : IDisposable
     /// <summary>The rest of a text that is broken off, where stop strings are watched for.</summary>
     public string TakeRest()
     {
-        ReleaseHeldText();
+        if (Finished is null)
+        {
+            ReleaseHeldText();
+        }
+
         return TakeText();
     }
 

@@ -79,7 +79,14 @@ internal static class GenerationRun
         {
             // Of the tokens given out: the text held back of them is text, as at any other end.
             text.Append(rest);
-            emit(state, new GenerationChunk(rest, ReadOnlyMemory<int>.Empty, 0));
+            try
+            {
+                emit(state, new GenerationChunk(rest, ReadOnlyMemory<int>.Empty, 0));
+            }
+            catch (OperationCanceledException)
+            {
+                // A reader that is gone, or far behind, has the text in the result.
+            }
         }
 
         int[] output = generation.Tokens[plan.Prompt.Length..].ToArray();

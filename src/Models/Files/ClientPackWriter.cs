@@ -79,7 +79,17 @@ public static class ClientPackWriter
 
 
         // What a device can't open must not take the place of what it could.
-        writer.Write(path, static made => ClientPack.Open(made).Dispose());
+        writer.Write(path, made =>
+        {
+            try
+            {
+                ClientPack.Open(made).Dispose();
+            }
+            catch (ModelFileException e)
+            {
+                throw new InputException($"{path}: the pack made of {target.Path} and {drafter.Path} can't be opened, so nothing was written: {e.Message}", e);
+            }
+        });
         return parts;
 
         void Matrix(string name, TensorView view, IReadOnlyList<int>? rows) => Add(name, view, rows, view.Columns % options.Type.BlockElements() == 0 ? options.Type : TensorType.BF16);

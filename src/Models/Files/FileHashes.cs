@@ -17,11 +17,11 @@ public static class FileHashes
         try
         {
             FileInfo file = new(path);
-            return Known.GetOrAdd((file.FullName, file.Length, file.LastWriteTimeUtc), static key =>
+            return [.. Known.GetOrAdd((file.FullName, file.Length, file.LastWriteTimeUtc), static key =>
             {
                 using FileStream stream = new(key.Path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 1);
                 return SHA256.HashData(stream);
-            });
+            })];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -41,7 +41,6 @@ public static class GgufRequantizer
         writer.Set(FileType, FileTypeNumber(type));
         foreach (TensorInfo info in file.AllTensors)
         {
-            cancellation.ThrowIfCancellationRequested();
             TensorView view = file.Get(info.Name);
             bool matrix = info.Shape.Count == 2 && view.Type is not (TensorType.I64 or TensorType.U8);
             if (matrix && view.Type != type)

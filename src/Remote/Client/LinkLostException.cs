@@ -14,8 +14,9 @@ internal sealed class LinkLostException(string message, Exception? inner = null)
     /// <summary>What is wrong with who listens at the address, where it is no server of this kind as it was called; null where nothing says so.</summary>
     public string? Stranger => Cause<HttpRequestException>()?.HttpRequestError switch
     {
-        HttpRequestError.SecureConnectionError => $"no TLS connection: {Cause<AuthenticationException>()?.Message.TrimEnd('.') ?? "the handshake failed"}; check https:// against http://, and --tls-fingerprint for a certificate of the server's own",
-        HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError => "what listens there does not speak gRPC without TLS; check the port, and use https:// where the server has a certificate",
+        HttpRequestError.SecureConnectionError when Cause<AuthenticationException>() is { } refused =>
+            $"no TLS connection: {refused.Message.TrimEnd('.')}; check https:// against http://, and --tls-fingerprint for a certificate of the server's own",
+        HttpRequestError.HttpProtocolError or HttpRequestError.InvalidResponse or HttpRequestError.VersionNegotiationError => "what listens there does not speak gRPC as it was called; check the port, and https:// against http://",
         _ => null,
     };
 

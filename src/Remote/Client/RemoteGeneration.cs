@@ -249,33 +249,62 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     /// <summary>Waits for the open request's answer, drafting ahead meanwhile, and takes it in.</summary>
     private async Task AnswerAsync(CancellationToken cancellation)
     {
-        long sent = Stopwatch.GetTimestamp();
+        long sent = Stopwatch.GetTimestamp(), progress = sent;
         bool repeated = false;
         while (true)
         {
             Task<ServerMessage> receiving = Connection.Link.ReceiveAsync(cancellation).AsTask();
             DraftAhead(receiving, sent);
             long waiting = Stopwatch.GetTimestamp();
-            TimeSpan deadline = Deadline();
-            for (TimeSpan patience = deadline / 2; await Task.WhenAny(receiving, Task.Delay(patience, cancellation)).ConfigureAwait(false) != receiving; patience = deadline)
+            try
             {
-                cancellation.ThrowIfCancellationRequested();
-                if (repeated && (Connection.Link.Silence >= patience || Stopwatch.GetElapsedTime(waiting) >= _options.AnswerDeadline))
-                {
-                    throw new LinkLostException($"no answer within {Stopwatch.GetElapsedTime(waiting).TotalSeconds:0.#} s");
-                }
-
-                // Perhaps the request or its answer was lost: asking again does no harm. A link that answers the heartbeat is not cut: its server is slow or busy.
-                repeated = true;
-                await Connection.Link.BeatAsync(cancellation).ConfigureAwait(false);
-                await Connection.Link.SendAsync(_open!, cancellation).ConfigureAwait(false);
+                repeated |= await WaitAsync(receiving, progress, cancellation).ConfigureAwait(false);
+            }
+            finally
+            {
+                _figures.WaitSeconds += Stopwatch.GetElapsedTime(waiting).TotalSeconds;
             }
 
-            _figures.WaitSeconds += Stopwatch.GetElapsedTime(waiting).TotalSeconds;
+            (int verified, int states) = (_sequence.Verified, _figures.StateEnd);
             if (TakeIn(await receiving.ConfigureAwait(false), sent, repeated))
             {
                 return;
             }
+
+            progress = _sequence.Verified > verified || _figures.StateEnd > states ? Stopwatch.GetTimestamp() : progress;
+        }
+    }
+
+    /// <summary>Waits for a message, asking again where none comes.</summary>
+    /// <param name="receiving">The message.</param>
+    /// <param name="progress">When the answer last came nearer, in ticks of <see cref="Stopwatch"/>.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    /// <returns>Whether the request was sent again.</returns>
+    /// <exception cref="LinkLostException">Nothing at all is heard, or no progress is made for <see cref="RemoteOptions.AnswerDeadline"/>.</exception>
+    private async Task<bool> WaitAsync(Task receiving, long progress, CancellationToken cancellation)
+    {
+        TimeSpan deadline = Deadline(), patience = deadline / 2;
+        long asked = 0;
+        while (true)
+        {
+            TimeSpan left = _options.AnswerDeadline - Stopwatch.GetElapsedTime(progress);
+            TimeSpan time = left < TimeSpan.Zero ? TimeSpan.Zero : left < patience ? left : patience;
+            if (await Task.WhenAny(receiving, Task.Delay(time, cancellation)).ConfigureAwait(false) == receiving)
+            {
+                return asked != 0;
+            }
+
+            cancellation.ThrowIfCancellationRequested();
+            TimeSpan waited = Stopwatch.GetElapsedTime(progress);
+            if (waited >= _options.AnswerDeadline || (asked != 0 && !Connection.Link.HeardSince(asked)))
+            {
+                throw new LinkLostException($"no answer within {waited.TotalSeconds:0.#} s");
+            }
+
+            // Perhaps the request or its answer was lost: asking again does no harm. A link that answers the heartbeat is not cut: its server is slow or busy.
+            (asked, patience) = (Stopwatch.GetTimestamp(), deadline);
+            await Connection.Link.BeatAsync(cancellation).ConfigureAwait(false);
+            await Connection.Link.SendAsync(_open!, cancellation).ConfigureAwait(false);
         }
     }
 

@@ -29,8 +29,8 @@ internal sealed class ServerLink : IAsyncDisposable
     private ServerLink(RemoteOptions options, AsyncDuplexStreamingCall<ClientMessage, ServerMessage> call, CancellationTokenSource stop, ByteCounter bytes) =>
         (_options, _call, _stop, _bytes) = (options, call, stop, bytes);
 
-    /// <summary>Time since anything was heard, heartbeats included.</summary>
-    public TimeSpan Silence => Stopwatch.GetElapsedTime(Interlocked.Read(ref _lastHeard));
+    /// <summary>Whether anything was heard, heartbeats included, after a time in ticks of <see cref="Stopwatch"/>.</summary>
+    public bool HeardSince(long time) => Interlocked.Read(ref _lastHeard) > time;
 
     /// <summary>What came back that is no heartbeat; fails with <see cref="LinkLostException"/> when the stream has ended.</summary>
     public ChannelReader<ServerMessage> Inbox => _inbox.Reader;
@@ -180,7 +180,7 @@ internal sealed class ServerLink : IAsyncDisposable
             while (true)
             {
                 await Task.Delay(_options.Heartbeat, _stop.Token).ConfigureAwait(false);
-                TimeSpan silence = Silence;
+                TimeSpan silence = Stopwatch.GetElapsedTime(Interlocked.Read(ref _lastHeard));
                 if (silence > 3 * _options.Heartbeat)
                 {
                     _inbox.Writer.TryComplete(new LinkLostException($"nothing heard from the server for {silence.TotalSeconds:0.#} s"));

@@ -40,7 +40,7 @@ internal sealed class ClientAccount : IDisposable
     /// <summary>A bucket that <paramref name="count"/> per <paramref name="time"/> flow into, a little at a time.</summary>
     private static TokenBucketRateLimiter Bucket(int limit, int count, TimeSpan time)
     {
-        // As many at once as flow in within a tenth of a second, or one: the rate is exact, since the period follows from them.
+        // As many at once as flow in within a tenth of a second, or one. The period follows from them, but for the milliseconds that timers round it to: two in a hundred at most.
         int atOnce = (int)Math.Max(1, count * TimeSpan.FromSeconds(0.1) / time);
         return new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions
         {

@@ -54,7 +54,8 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
                 return Refuse(id, Refusal.BadRequest, problem!);
             }
 
-            if (!session.Account.TakeTokens(Cost(session, job, message)))
+            int cost = Cost(session, job, message), due = session.Due(id, cost);
+            if (due > 0 && !session.Account.TakeTokens(due))
             {
                 metrics.Refused("rate");
                 return [new ServerMessage { Refused = new Refused { RequestId = id, Reason = Refusal.Busy, RetryMs = 1000, Message = $"the key's {session.Account.Limits.TokensPerMinute} tokens per minute are used up; try again later" } }];
@@ -66,6 +67,7 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
             }
 
             metrics.Request(job.Kind);
+            session.Paid(id, cost);
             session.Begin(job);
         }
 
@@ -73,7 +75,7 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
         return [];
     }
 
-    /// <summary>Rows of target passes that a request asks for.</summary>
+    /// <summary>Rows of target passes that a request asks for, as long as the session's cache stays.</summary>
     private int Cost(TargetSession session, Job job, ClientMessage message) => job.Kind switch
     {
         JobKind.Start => message.Start.Tokens.Count - Kept(session, message.Start),
@@ -97,7 +99,9 @@ internal sealed class SessionRequests(ServedModel served, PassScheduler schedule
     {
         int n = start.Tokens.Count, same = 0;
         int known = stateSize(session.Drafting) > 0 ? (int)start.KnownState : n;
-        int most = session.Cache is null ? 0 : Math.Min(Math.Min(session.Cache.Length, n - 1), known);
+
+        // A cache too small for what is asked for now is thrown away before the first pass.
+        int most = session.Cache is not { } cache || cache.Capacity < start.MaxTokens + DraftTree.MaxNodes ? 0 : Math.Min(Math.Min(cache.Length, n - 1), known);
         while (same < most && session.Tokens[same] == (int)start.Tokens[same])
         {
             same++;

@@ -64,6 +64,8 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
 {
     private readonly List<ServerMessage> _answer = [];
     private Channel<ServerMessage>? _outbox;
+    private ulong _paidRequest;
+    private int _paid;
 
     /// <summary>Guards everything here.</summary>
     public Lock Gate { get; } = new();
@@ -171,6 +173,12 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
             }
         }
     }
+
+    /// <summary>What is left to pay for a request: one that was refused for want of memory, or given up, and comes again has paid already.</summary>
+    public int Due(ulong request, int cost) => request == _paidRequest ? Math.Max(0, cost - _paid) : cost;
+
+    /// <summary>Notes what a request has paid, in tokens of its key's rate.</summary>
+    public void Paid(ulong request, int cost) => (_paidRequest, _paid) = (request, request == _paidRequest ? Math.Max(cost, _paid) : cost);
 
     /// <summary>Takes a job on; the answer to the request before it is forgotten.</summary>
     public void Begin(Job job)

@@ -153,6 +153,25 @@ public sealed class HostileClientTests
     }
 
     [Fact]
+    public async Task A_prompt_that_is_run_again_is_paid_again()
+    {
+        // Eight of a minute: three for the prompt, one where the cache still holds all but its last token, three where a larger text needs another cache.
+        ServerOptions options = new() { DefaultLimits = new KeyLimits { TokensPerMinute = 8 } };
+        await using TargetServer server = await Pair.StartAsync(options);
+        await using RawClient client = new(server);
+        await client.StartAsync();
+        foreach ((ulong id, uint most, bool served) in ((ulong, uint, bool)[])[(2, 64, true), (3, 65, true), (4, 66, false)])
+        {
+            Start again = RawClient.GoodStart(id);
+            again.MaxTokens = most;
+            await client.SendAsync(again);
+            ServerMessage answer = await client.ReceiveAsync();
+            Assert.Equal(served, answer.Result is not null);
+            Assert.Equal(served, answer.Refused is null);
+        }
+    }
+
+    [Fact]
     public async Task A_flood_of_messages_ends_its_own_stream()
     {
         ServerOptions options = new() { ApiKeys = [new ApiKey("flood", "f", new KeyLimits { MessagesPerSecond = 20 }), new ApiKey("honest", "h", new KeyLimits())] };
