@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the embedded pair, from the text of a Debian package to the table of its taus: models/make-embedded.sh FOLDER [baselines] [install]
 # FOLDER gets text, tokenizer, answers and trainings (about 100 MB). A killed run is started again with the same command and goes on;
-# with `install` the result replaces what lies in models/. With `baselines` EAGLE-2 and independent drafters of the same budget are trained, too: with the pair they would
-# take more than the 12 MB that the repository gives its models. Needs the Debian package bible-kjv; LLSPEC names another CLI than out/llspec.
+# with `install` the result replaces what lies in models/. With `baselines` EAGLE-2 and independent drafters of the same budget are trained, too; they are not
+# in the repository, to keep it small. Needs the Debian package bible-kjv; LLSPEC names another CLI than out/llspec.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -64,7 +64,7 @@ public enum PrefillProducts
 /// <summary>How a model is run.</summary>
 public sealed record EngineOptions
 {
-    /// <summary>Threads of the CPU backend, the caller's included; 0 = one per processor core the process may use.</summary>
+    /// <summary>Threads of the CPU backend, the caller's included, at most 256; 0 = one per processor core the process may use.</summary>
     public int Threads { get; init; }
 
     /// <summary>

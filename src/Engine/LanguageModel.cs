@@ -114,7 +114,7 @@ public sealed class LanguageModel : IDisposable
     }
 
     /// <summary>Generates to the end on the calling thread.</summary>
-    /// <exception cref="InputException">The request is unusable; nothing has been generated.</exception>
+    /// <exception cref="InputException">The request is unusable, there is too little memory for it, or the model's logits are not finite; the message says which.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public GenerationResult Generate(GenerationRequest request, CancellationToken cancellation = default)
     {

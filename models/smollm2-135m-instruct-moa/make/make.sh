@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The last training of this drafter: usage: make.sh TARGET.gguf START OUT ANSWERS.jsonl...
+# The third training of this drafter (the others: docs/results/training-smollm2.md): usage: make.sh TARGET.gguf START OUT ANSWERS.jsonl...
 # START is the drafter that it goes on from, ANSWERS files of `llspec distill` with the target's own answers. Stopped at any moment it goes on where it stood.
 # Two quiet cores with AVX-512 VNNI and BF16 take 35 minutes for the answers and an hour for the training. LLSPEC names the command.
 set -euo pipefail

@@ -28,7 +28,7 @@ internal sealed class LinkBenchCommand : Command
     private readonly Option<string?> _profile = new("--profile") { Description = "all, or some of lan, wifi, 5g, 4g, 3g, satellite, none, separated by commas.", HelpName = "NAMES" };
     private readonly Option<string?> _methods = new("--methods") { Description = "Rows of the table: some of per-call, streamed, eagle, moa, separated by commas; all that can run by default.", HelpName = "NAMES" };
     private readonly NumberOption<int> _prompts = new("--prompts", $"Prompts; {DefaultPrompts} by default.", low: 1, high: 10_000);
-    private readonly Option<string[]> _files = new("--prompt-file") { Description = "JSON lines with the prompts, taken evenly over the files; by default spec-bench's where it is found and the model can chat, else openings made here.", HelpName = "FILE", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
+    private readonly Option<string[]> _files = new("--prompt-file") { Description = "JSON lines with the prompts, taken evenly over the files; by default, with --model, spec-bench's where it is found and the model can chat, else openings made here.", HelpName = "FILE", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
     private readonly NumberOption<int> _maxNew = new("--max-new", $"Most new tokens of an answer; {DefaultMaxNew} by default.", low: 2);
     private readonly NumberOption<float> _pass = new("--server-pass-ms", "Least time of a target pass: a server as slow as a larger model's. 0 by default.", low: 0, high: 59_000);
     private readonly Option<string?> _encoding = new("--encoding") { Description = "How the target's state travels: int8 (the default), bf16 or f32.", HelpName = "int8|bf16|f32" };

@@ -40,7 +40,7 @@ internal sealed class DrafterArguments
         (_model, _required) = (model, required);
         _drafter = new Option<string?>("--drafter")
         {
-            Description = $"Drafter: a checkpoint (MoA, EAGLE-2, small Llama){(required ? " or lookup (no weights)" : ", lookup (no weights) or none (the default)")}; the embedded target's own where no --model is given.",
+            Description = $"Drafter: a checkpoint (MoA, EAGLE-2, small Llama){(required ? " or lookup (no weights)" : ", lookup (no weights) or none (the default)")}{(model is null ? "" : "; the embedded target's own where no --model is given")}.",
             HelpName = required ? "PATH|lookup" : "PATH|lookup|none",
         };
     }

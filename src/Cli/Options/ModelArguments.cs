@@ -17,7 +17,7 @@ internal sealed class ModelArguments
     };
 
     private readonly Option<string?> _model = new("--model") { Description = "Target: a Hugging Face folder, a .safetensors or a .gguf file; the embedded one by default.", HelpName = "PATH" };
-    private readonly NumberOption<int> _threads = new("--threads", "Threads; 0 = one per core the process may use (the default).", low: 0);
+    private readonly NumberOption<int> _threads = new("--threads", "Threads, at most 256; 0 = one per core the process may use (the default).", low: 0);
     private readonly Option<bool> _pin = new("--pin-threads") { Description = "Keeps each worker thread on a core of its own; for machines that do nothing else." };
     private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto (the default), scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
     private readonly Option<string?> _arithmetic = new("--arithmetic")

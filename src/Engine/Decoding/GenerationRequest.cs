@@ -47,7 +47,7 @@ public enum FinishReason
     /// <summary>An end token, stop token or stop string.</summary>
     Stop,
 
-    /// <summary>MaxNewTokens or the end of the context.</summary>
+    /// <summary>MaxNewTokens, the end of the context, or, remotely, a server that stayed away.</summary>
     Length,
 
     /// <summary>Cancelled by the caller.</summary>

@@ -25,6 +25,7 @@ public sealed class GenerationStream : IAsyncEnumerable<GenerationChunk>
 
     /// <summary>Starts the generation.</summary>
     /// <exception cref="InvalidOperationException">Enumerated before.</exception>
+    /// <exception cref="Models.InputException">While it is enumerated: too little memory, or the model's logits are not finite.</exception>
     public async IAsyncEnumerator<GenerationChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default)
     {
         if (Interlocked.Exchange(ref _started, 1) != 0)
