@@ -12,7 +12,7 @@ internal sealed class DraftVocabularyOption : Option<string?>
     public DraftVocabularyOption()
         : base(OptionName)
     {
-        Description = "Token ids that a drafter's LM head scores: a file of ids, or off for all; the checkpoint's own table by default. The text is the same either way.";
+        Description = "Token ids that a drafter's LM head scores: a file of ids, or off for all; by default the checkpoint's own table, on the CPU with the prompt's tokens besides. The text is the same either way.";
         HelpName = "FILE|off";
     }
 

@@ -27,6 +27,9 @@ public interface IBackend : IDisposable
     /// </summary>
     bool PrefersLogitsOnDemand { get; }
 
+    /// <summary>Whether loading some rows of an LM head for one text costs next to nothing here, and is undone by what <see cref="CollectWeights"/> returns.</summary>
+    bool ExtendsDraftHeads => false;
+
     /// <summary>Allocates zeroed f32 activations.</summary>
     /// <param name="length">Elements.</param>
     /// <param name="purpose">Named in the error when memory runs out.</param>

@@ -149,13 +149,17 @@ internal abstract class LevelDraftSession : DraftSession
     private readonly int[] _previousPath, _path;
     private readonly int[] _nextToken = new int[1];
     private readonly float[] _nextLogProbability = new float[1];
+    private readonly DraftHead? _textHead;
+    private readonly int[]? _columnTokens;
     private int _pathLength;
 
-    /// <param name="context">The generation.</param>
+    /// <param name="context">The generation; what its sequence holds already is the text that a trimmed head follows.</param>
     /// <param name="head">The LM head over a trimmed vocabulary; null = the whole one.</param>
     protected LevelDraftSession(DraftContext context, DraftHead? head)
     {
         (Context, TrimmedHead) = (context, head);
+        _textHead = head?.OfText(context.Sequence.Tokens.AsSpan(0, context.Sequence.Count));
+        _columnTokens = _textHead is null ? head?.Tokens : [.. head!.Tokens, .. _textHead.Tokens];
         Grower = new TreeGrower(context.Backend, context.Tree, ScoredTokens, ColumnTokens);
         Activations = new Activations(context.Backend);
         _previousPath = new int[Grower.Breadth * Grower.Depth];
@@ -171,10 +175,10 @@ internal abstract class LevelDraftSession : DraftSession
     protected DraftHead? TrimmedHead { get; }
 
     /// <summary>Columns of the drafter's logits.</summary>
-    protected int ScoredTokens => TrimmedHead?.Tokens.Length ?? Context.Target.HeadRows;
+    protected int ScoredTokens => _columnTokens?.Length ?? Context.Target.HeadRows;
 
     /// <inheritdoc/>
-    public sealed override int[]? ColumnTokens => TrimmedHead?.Tokens ?? Context.Target.HeadTokens;
+    public sealed override int[]? ColumnTokens => _columnTokens ?? Context.Target.HeadTokens;
 
     protected Activations Activations { get; }
 
@@ -295,7 +299,12 @@ internal abstract class LevelDraftSession : DraftSession
         }
         else
         {
-            Backend.MatMul(TrimmedHead.Weight, hidden, logits);
+            int trimmed = TrimmedHead.Tokens.Length;
+            Backend.MatMul(TrimmedHead.Weight, hidden, logits.SliceColumns(0, trimmed));
+            if (_textHead is not null)
+            {
+                Backend.MatMul(_textHead.Weight, hidden, logits.SliceColumns(trimmed, _textHead.Tokens.Length));
+            }
         }
     }
 
@@ -308,6 +317,7 @@ internal abstract class LevelDraftSession : DraftSession
     public override void Dispose()
     {
         Activations.Dispose();
+        _textHead?.Dispose();
         base.Dispose();
     }
 

@@ -15,7 +15,7 @@ public sealed record DrafterOptions
     /// </summary>
     public bool AlignedEagleMask { get; init; }
 
-    /// <summary>Token ids that the drafter's LM head scores, distinct; null = the checkpoint's own table or else all; empty = all.</summary>
+    /// <summary>Token ids that the drafter's LM head scores, distinct; null = the checkpoint's own table, on the CPU with the tokens of the prompt besides, or else all; empty = all.</summary>
     public IReadOnlyList<int>? DraftVocabulary { get; init; }
 
     /// <summary>Position from which the drafter stops proposing (its trained length); 0 = the config's, else the target's context.</summary>
@@ -226,7 +226,7 @@ internal static class Drafters
                 };
                 if ((options.DraftVocabulary ?? file.TrimmedVocabulary) is { Count: > 0 } tokens)
                 {
-                    made.Head = new DraftHead(backend, file.Independent?.LmHead ?? tensors.LmHead, tokens);
+                    made.Head = new DraftHead(backend, file.Independent?.LmHead ?? tensors.LmHead, tokens, followsText: options.DraftVocabulary is null);
                 }
             });
             Drafter drafter = made!;

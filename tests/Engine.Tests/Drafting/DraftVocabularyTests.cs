@@ -66,6 +66,48 @@ public sealed class DraftVocabularyTests
         Assert.Null(all.DraftVocabularySize);
     }
 
+    [Fact]
+    public void A_prompts_own_tokens_join_a_checkpoints_table()
+    {
+        GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 60, Tree = new TreeSettings(5, 4, 20), IgnoreEndTokens = true };
+        GenerationResult plain = Tiny.Model.Generate(request with { Tree = null });
+        int[] prompt = [.. plain.PromptIds], table = [.. Enumerable.Range(0, Vocabulary).Where(t => t % 3 != 0 && !prompt.Contains(t))];
+        int[] joined = [.. table, .. prompt.Reverse().Distinct()];
+        using Drafter own = Tiny.Model.OpenDrafter(Checkpoint([.. table.Select(static t => (long)t)], table.Length)), given = Open("moa", 0, joined), kept = Open("moa", 0, table);
+        using Generation one = Tiny.Model.Begin(request with { Drafter = own }), other = Tiny.Model.Begin(request with { Drafter = given }), alone = Tiny.Model.Begin(request with { Drafter = kept });
+        foreach (Generation generation in (Generation[])[one, other, alone])
+        {
+            generation.Prefill(CancellationToken.None);
+        }
+
+        bool drafted = false;
+        for (int i = 0; i < 12; i++)
+        {
+            one.Step();
+            other.Step();
+            alone.Step();
+            Assert.Equal(other.Tree.Tokens.ToArray(), one.Tree.Tokens.ToArray());
+            Assert.Equal(other.Tree.LogProbabilities.ToArray(), one.Tree.LogProbabilities.ToArray());
+            drafted |= one.Tree.Tokens[1..].ToArray().Any(prompt.Contains);
+            Assert.DoesNotContain(alone.Tree.Tokens[1..].ToArray(), prompt.Contains);
+        }
+
+        Assert.True(drafted, "no token of the prompt was drafted");
+        Assert.Equal(plain.OutputIds, Tiny.Model.Generate(request with { Drafter = own }).OutputIds);
+    }
+
+    [Fact]
+    public void The_last_tokens_of_a_long_text_join_first()
+    {
+        using DraftHead head = new(Tiny.Model.Backend, Tiny.Model.Tensors.LmHead, [3, 1], followsText: true), kept = new(Tiny.Model.Backend, Tiny.Model.Tensors.LmHead, [3, 1]);
+        using DraftHead? more = head.OfText([7, 3, 9, 7, 1, 5]);
+        Assert.Equal([5, 7, 9], more!.Tokens);
+        Assert.Null(more.OfText([8]));
+        Assert.Null(head.OfText([1, 3, 3]));
+        Assert.Null(head.OfText([]));
+        Assert.Null(kept.OfText([7]));
+    }
+
     [Theory]
     [InlineData("names no tokens", new long[0], null)]
     [InlineData("twice", new[] { 1L, 2, 1 }, null)]

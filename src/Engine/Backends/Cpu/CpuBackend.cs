@@ -70,6 +70,9 @@ public sealed unsafe partial class CpuBackend : IBackend
     /// <inheritdoc/>
     public bool PrefersLogitsOnDemand => true;
 
+    /// <inheritdoc/>
+    public bool ExtendsDraftHeads => true;
+
     /// <summary>Whether the native library of CPU kernels is in use, and why not.</summary>
     public static string NativeKernelsNote => NativeKernels.Note;
 
