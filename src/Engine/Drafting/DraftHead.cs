@@ -87,13 +87,30 @@ internal sealed unsafe class DraftHead : IDisposable
             }
         }
 
-        return missing.Count == 0 ? null : new DraftHead(_backend, _whole, [.. missing], followsText: false, collect: true);
+        try
+        {
+            return missing.Count == 0 ? null : new DraftHead(_backend, _whole, [.. missing], followsText: false, collect: true);
+        }
+        catch (Exception e) when (e is InputException or OutOfMemoryException)
+        {
+            // A text that there is no memory for shows elsewhere; drafting does without.
+            return null;
+        }
     }
+
+    /// <summary>For a session that failed half-made.</summary>
+    ~DraftHead() => Free();
 
     /// <inheritdoc/>
     public void Dispose()
     {
         _collected?.Dispose();
+        Free();
+        GC.SuppressFinalize(this);
+    }
+
+    private void Free()
+    {
         NativeMemory.AlignedFree(_memory);
         _memory = null;
     }

@@ -129,7 +129,10 @@ internal sealed partial class RemoteGeneration
             _drafting?.TailChanged();
             _open = StartRequest(Math.Max(_figures.StateEnd, _sequence.Verified));
         }
-
-        // Otherwise the open request is sent again: answered already, its answer comes again.
+        else if (_open is { Start: { } start })
+        {
+            // Sent again like any open request; where it was given up half-way it goes on after the state that is here.
+            start.KnownState = Math.Max(start.KnownState, (uint)_figures.StateEnd);
+        }
     }
 }

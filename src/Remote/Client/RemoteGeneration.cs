@@ -251,6 +251,7 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
     {
         long sent = Stopwatch.GetTimestamp(), progress = sent;
         bool repeated = false;
+        int furthest = 0;
         while (true)
         {
             Task<ServerMessage> receiving = Connection.Link.ReceiveAsync(cancellation).AsTask();
@@ -265,13 +266,20 @@ internal sealed partial class RemoteGeneration : IAsyncDisposable
                 _figures.WaitSeconds += Stopwatch.GetElapsedTime(waiting).TotalSeconds;
             }
 
-            (int verified, int states) = (_sequence.Verified, _figures.StateEnd);
-            if (TakeIn(await receiving.ConfigureAwait(false), sent, repeated))
+            ServerMessage message = await receiving.ConfigureAwait(false);
+            if (TakeIn(message, sent, repeated))
             {
                 return;
             }
 
-            progress = _sequence.Verified > verified || _figures.StateEnd > states ? Stopwatch.GetTimestamp() : progress;
+            // On a new stream an answer comes again from its start: what is nearer its end than all before on this stream is progress.
+            int reached = message switch
+            {
+                { State: { } state } when state.RequestId == _request => (int)(state.First + state.Count),
+                { Result: { } result } when result.RequestId == _request => (int)result.Verified,
+                _ => 0,
+            };
+            (progress, furthest) = reached > furthest ? (Stopwatch.GetTimestamp(), reached) : (progress, furthest);
         }
     }
 

@@ -179,6 +179,7 @@ internal sealed class PassScheduler : IDisposable
         foreach ((TargetSession session, RowRange rows) in _inPass)
         {
             session.RowsServed += rows.Count;
+            session.Spent(rows.Count);
             try
             {
                 if (_work.Finish(session, rows, start, seconds, _batch.Count) is Ending ending)

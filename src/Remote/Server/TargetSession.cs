@@ -174,8 +174,17 @@ internal sealed class TargetSession(ClientAccount account, Drafting drafting, En
         }
     }
 
-    /// <summary>What is left to pay for a request: one that was refused for want of memory, or given up, and comes again has paid already.</summary>
+    /// <summary>What is left to pay for a request: one that was refused for want of memory, or given up, and comes again has paid for what was not run.</summary>
     public int Due(ulong request, int cost) => request == _paidRequest ? Math.Max(0, cost - _paid) : cost;
+
+    /// <summary>Rows were run: what was paid for them is spent.</summary>
+    public void Spent(int rows)
+    {
+        lock (Gate)
+        {
+            _paid = Math.Max(0, _paid - rows);
+        }
+    }
 
     /// <summary>Notes what a request has paid, in tokens of its key's rate.</summary>
     public void Paid(ulong request, int cost) => (_paidRequest, _paid) = (request, request == _paidRequest ? Math.Max(cost, _paid) : cost);

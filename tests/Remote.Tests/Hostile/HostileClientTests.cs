@@ -164,6 +164,9 @@ public sealed class HostileClientTests
         {
             Start again = RawClient.GoodStart(id);
             again.MaxTokens = most;
+
+            // More than flows in meanwhile.
+            again.Tokens.AddRange(served ? [] : [13u, 14, 15, 16, 17]);
             await client.SendAsync(again);
             ServerMessage answer = await client.ReceiveAsync();
             Assert.Equal(served, answer.Result is not null);

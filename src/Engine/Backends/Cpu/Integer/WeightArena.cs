@@ -38,7 +38,16 @@ internal sealed unsafe class WeightArena : IDisposable
         return taken;
     }
 
+    /// <summary>For weights whose owner failed half-made.</summary>
+    ~WeightArena() => Free();
+
     public void Dispose()
+    {
+        Free();
+        GC.SuppressFinalize(this);
+    }
+
+    private void Free()
     {
         foreach (nint piece in _pieces)
         {
@@ -52,8 +61,8 @@ internal sealed unsafe class WeightArena : IDisposable
 
     private void Grow(long bytes, string purpose)
     {
-        // Whole large pages; what a piece has left is given up, and pages never touched cost nothing.
-        long size = Math.Max(PieceBytes, (bytes + LargePages.Bytes - 1) / LargePages.Bytes * LargePages.Bytes);
+        // Whole large pages, more of them each time, so that a few rows take little; what a piece has left is given up, and pages never touched cost nothing.
+        long size = Math.Max(Math.Min(PieceBytes, LargePages.Bytes << Math.Min(_pieces.Count, 8)), (bytes + LargePages.Bytes - 1) / LargePages.Bytes * LargePages.Bytes);
         try
         {
             _next = (byte*)NativeMemory.AlignedAlloc((nuint)size, LargePages.Bytes);
