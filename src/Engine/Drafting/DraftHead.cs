@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using LowLevelSpec.Engine.Backends;
+using LowLevelSpec.Engine.Backends.Cpu;
 using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Drafting;
@@ -17,7 +17,7 @@ internal sealed unsafe class DraftHead : IDisposable
     private readonly TensorView _whole;
     private readonly bool[]? _scored;
     private readonly IDisposable? _collected;
-    private void* _memory;
+    private readonly NativeBlock _rows;
 
     /// <param name="backend">Where it runs.</param>
     /// <param name="head">The whole LM head [V, E]; its file stays open as long as this.</param>
@@ -33,13 +33,13 @@ internal sealed unsafe class DraftHead : IDisposable
     {
         (_backend, _whole, Tokens) = (backend, head, tokens);
         long rowBytes = head.RowBytes;
-        _memory = NativeMemory.AlignedAlloc((nuint)(rowBytes * Tokens.Length), 64);
+        _rows = new NativeBlock(rowBytes * Tokens.Length, "the draft vocabulary's LM head");
         for (int i = 0; i < Tokens.Length; i++)
         {
-            Buffer.MemoryCopy((byte*)head.Data + (head.StoredRow(Tokens[i]) * rowBytes), (byte*)_memory + (i * rowBytes), rowBytes, rowBytes);
+            Buffer.MemoryCopy((byte*)head.Data + (head.StoredRow(Tokens[i]) * rowBytes), _rows.Pointer + (i * rowBytes), rowBytes, rowBytes);
         }
 
-        TensorView rows = new($"{head.Name} of the draft vocabulary", head.Type, [Tokens.Length, head.Columns], (nint)_memory, head.FilePath);
+        TensorView rows = new($"{head.Name} of the draft vocabulary", head.Type, [Tokens.Length, head.Columns], (nint)_rows.Pointer, head.FilePath);
         Weight? weight = null;
         try
         {
@@ -98,21 +98,11 @@ internal sealed unsafe class DraftHead : IDisposable
         }
     }
 
-    /// <summary>For a session that failed half-made.</summary>
-    ~DraftHead() => Free();
-
     /// <inheritdoc/>
     public void Dispose()
     {
         _collected?.Dispose();
-        Free();
-        GC.SuppressFinalize(this);
-    }
-
-    private void Free()
-    {
-        NativeMemory.AlignedFree(_memory);
-        _memory = null;
+        _rows.Dispose();
     }
 
     private static int[] Checked(TensorView head, IReadOnlyList<int> tokens) =>

@@ -4,19 +4,25 @@ using LowLevelSpec.Models;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
-/// <summary>A zeroed native block aligned to a cache line. Pages that are never touched cost no memory.</summary>
+/// <summary>A zeroed native block. Pages that are never touched cost no memory.</summary>
 internal sealed unsafe class NativeBlock : SafeHandle
 {
-    private const int Alignment = 64;
+    private const int CacheLine = 64;
+
+    private readonly int _alignment;
 
     /// <summary>Allocates <paramref name="bytes"/> bytes.</summary>
+    /// <param name="bytes">How many.</param>
+    /// <param name="purpose">What for, for the message.</param>
+    /// <param name="alignment">What the address is a multiple of, a power of two; a cache line by default.</param>
     /// <exception cref="InputException">The memory is not there.</exception>
-    public NativeBlock(long bytes, string purpose)
+    public NativeBlock(long bytes, string purpose, int alignment = CacheLine)
         : base(0, ownsHandle: true)
     {
+        _alignment = alignment;
         try
         {
-            SetHandle((nint)NativeMemory.AllocZeroed(checked((nuint)(bytes + Alignment))));
+            SetHandle((nint)NativeMemory.AllocZeroed(checked((nuint)(bytes + alignment))));
         }
         catch (Exception e) when (e is OutOfMemoryException or OverflowException)
         {
@@ -28,7 +34,7 @@ internal sealed unsafe class NativeBlock : SafeHandle
     public override bool IsInvalid => handle == 0;
 
     /// <summary>First byte; null after Dispose.</summary>
-    public byte* Pointer => IsClosed ? null : (byte*)((handle + (Alignment - 1)) & ~(nint)(Alignment - 1));
+    public byte* Pointer => IsClosed ? null : (byte*)((handle + (_alignment - 1)) & ~(nint)(_alignment - 1));
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle()

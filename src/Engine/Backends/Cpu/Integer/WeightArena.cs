@@ -13,7 +13,7 @@ internal sealed unsafe class WeightArena : IDisposable
     private const int Alignment = 64;
     private const long PieceBytes = 32 << 20;
 
-    private readonly List<nint> _pieces = [];
+    private readonly List<NativeBlock> _pieces = [];
     private byte* _next;
     private long _left;
 
@@ -38,22 +38,9 @@ internal sealed unsafe class WeightArena : IDisposable
         return taken;
     }
 
-    /// <summary>For weights whose owner failed half-made.</summary>
-    ~WeightArena() => Free();
-
     public void Dispose()
     {
-        Free();
-        GC.SuppressFinalize(this);
-    }
-
-    private void Free()
-    {
-        foreach (nint piece in _pieces)
-        {
-            NativeMemory.AlignedFree((void*)piece);
-        }
-
+        _pieces.ForEach(static piece => piece.Dispose());
         _pieces.Clear();
         _next = null;
         _left = 0;
@@ -65,14 +52,14 @@ internal sealed unsafe class WeightArena : IDisposable
         long size = Math.Max(Math.Min(PieceBytes, LargePages.Bytes << Math.Min(_pieces.Count, 8)), (bytes + LargePages.Bytes - 1) / LargePages.Bytes * LargePages.Bytes);
         try
         {
-            _next = (byte*)NativeMemory.AlignedAlloc((nuint)size, LargePages.Bytes);
+            _pieces.Add(new NativeBlock(size, purpose, LargePages.Bytes));
         }
-        catch (OutOfMemoryException e)
+        catch (InputException e)
         {
             throw new InputException($"{purpose} needs {bytes} bytes, which this machine cannot give; use a smaller model, or --arithmetic exact, which keeps no copy", e);
         }
 
-        _pieces.Add((nint)_next);
+        _next = _pieces[^1].Pointer;
         _left = size;
         LargePages.Advise(_next, size);
     }
