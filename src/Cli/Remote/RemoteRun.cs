@@ -14,7 +14,7 @@ internal sealed class RemoteRun(CliConsole console, RunArguments run, RemoteArgu
     public async Task<int> GenerateAsync(ParseResult result, GenerationRequest request)
     {
         RemoteOptions options = remote.Read(result);
-        RemoteMethod method = remote.Method(result) is var asked && asked == RemoteMethod.Speculative && request.Tree is null ? RemoteMethod.Streamed : asked;
+        RemoteMethod method = RemoteGenerator.Method(request, remote.Method(result));
         using JsonTarget? file = JsonTarget.Open(json.File(result), run.Inputs(result));
         bool drafts = method is RemoteMethod.Speculative or RemoteMethod.DrafterOnly;
         using ClientModel model = run.OpenClient(result, drafts);

@@ -77,7 +77,6 @@ public static class ClientPackWriter
             }
         }
 
-
         // What a device can't open must not take the place of what it could.
         writer.Write(path, made =>
         {

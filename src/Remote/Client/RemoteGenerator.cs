@@ -30,11 +30,12 @@ public sealed class RemoteGenerator
     public RemoteStream GenerateAsync(GenerationRequest request, RemoteMethod method = RemoteMethod.Speculative, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-
-        // Without a tree nothing is drafted, here as locally.
-        method = method == RemoteMethod.Speculative && request.Tree is null ? RemoteMethod.Streamed : method;
+        method = Method(request, method);
         return new RemoteStream(_model, _options, _link, request, method, _model.Check(request, method), cancellation);
     }
+
+    /// <summary>What a request is carried out by: without a tree nothing is drafted, here as locally.</summary>
+    internal static RemoteMethod Method(GenerationRequest request, RemoteMethod asked) => asked == RemoteMethod.Speculative && request.Tree is null ? RemoteMethod.Streamed : asked;
 
     /// <summary>Generates to the end.</summary>
     /// <exception cref="InputException">The request can't be carried out, or the server refuses or can't be reached.</exception>

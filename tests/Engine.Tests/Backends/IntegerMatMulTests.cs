@@ -36,6 +36,30 @@ public abstract class IntegerMatMulTests(SimdWidth width)
         }
     }
 
+    /// <summary>A text's own tokens are scored into the columns beside a trimmed head's: outputs that fill no group, in a wider matrix.</summary>
+    [Fact]
+    public void Writes_only_its_columns()
+    {
+        const int k = 256, wide = 19, first = 3;
+        using Bench bench = Start();
+        foreach (TensorType type in (IEnumerable<TensorType>)[.. IntegerReference.Types, TensorType.F16, TensorType.BF16])
+        {
+            foreach (int outputs in (int[])[1, 2, 5, 13])
+            {
+                (Weight weight, _) = bench.Weight(type, outputs, k, 1);
+                foreach (int n in (int[])[1, 2, 3, 4, 5, 8, 21])
+                {
+                    Matrix input = bench.Random(n, k, 2), whole = bench.Matrix(n, wide, [.. Enumerable.Repeat(7f, n * wide)], gap: 0), alone = bench.Matrix(n, outputs, gap: 0);
+                    bench.Backend.MatMul(weight, input, whole.SliceColumns(first, outputs));
+                    bench.Backend.MatMul(weight, input, alone);
+                    float[] found = bench.Read(whole), product = bench.Read(alone);
+                    float[] expected = [.. Enumerable.Range(0, n * wide).Select(i => i % wide is var column && column >= first && column < first + outputs ? product[(i / wide * outputs) + column - first] : 7f)];
+                    Compare.SameBits(expected, found, $"{type} [{outputs}, {k}] x {n}");
+                }
+            }
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Types))]
     public void Is_close_to_f64(TensorType type)

@@ -149,25 +149,29 @@ public sealed class CudaDecodingTests(ITestOutputHelper output)
         Assert.SkipUnless(CudaFactory.Device == "emulated", "only the emulated device counts");
         using Drafter drafter = OpenDrafter(name, model);
         NativeCudaDriver driver = CudaDriver.Open(emulated: true);
-        using Generation generation = model.Begin(Request([3, 1, 4], 40) with { Drafter = drafter, Tree = Small });
+        using Generation generation = model.Begin(Request([3, 1, 4], 120) with { Drafter = drafter, Tree = Small });
         generation.Prefill(CancellationToken.None);
-        generation.Step();
-        generation.Step();
-        long least = long.MaxValue;
+
+        // What the runtime needs for a branch taken for the first time is no step's.
+        const int WarmUp = 6;
+        for (int i = 0; i < WarmUp; i++)
+        {
+            generation.Step();
+        }
+
         for (int i = 0; i < 4; i++)
         {
             EmulatedCounts before = driver.Counts();
             long bytes = GC.GetAllocatedBytesForCurrentThread();
             generation.Step();
-            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - bytes);
+            Assert.Equal(bytes, GC.GetAllocatedBytesForCurrentThread());
             EmulatedCounts after = driver.Counts();
             Assert.Equal(before.GraphLaunches + 1, after.GraphLaunches);
             Assert.Equal(before.HostSynchronisations + 1, after.HostSynchronisations);
             Assert.Equal(before.DeviceAllocations, after.DeviceAllocations);
         }
 
-        // What a step allocates it allocates every time; the runtime's own work for a branch taken for the first time counts toward the thread once.
-        Assert.Equal(0, least);
+        Assert.Null(generation.Finished);
         output.WriteLine($"kernels of a cycle: {CyclesKernels(driver, generation)}");
     }
 
