@@ -35,7 +35,13 @@ public sealed class RemoteGenerator
     }
 
     /// <summary>What a request is carried out by: without a tree nothing is drafted, here as locally.</summary>
-    internal static RemoteMethod Method(GenerationRequest request, RemoteMethod asked) => asked == RemoteMethod.Speculative && request.Tree is null ? RemoteMethod.Streamed : asked;
+    /// <param name="request">The request.</param>
+    /// <param name="asked">The method asked for.</param>
+    public static RemoteMethod Method(GenerationRequest request, RemoteMethod asked)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        return asked == RemoteMethod.Speculative && request.Tree is null ? RemoteMethod.Streamed : asked;
+    }
 
     /// <summary>Generates to the end.</summary>
     /// <exception cref="InputException">The request can't be carried out, or the server refuses or can't be reached.</exception>
