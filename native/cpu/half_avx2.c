@@ -5,12 +5,12 @@ typedef __m256 floats;
 
 #define TILE_NAME llspec_half_tile_256
 #define LANES 8
-/* Of sixteen registers at most twelve hold sums. */
-#define OUTPUTS_AT_ONCE(rows) ((rows) <= 3 ? 4 : 2)
-#define PARTS_AT_ONCE(rows) ((rows) == 1 ? 2 : 1)
-#define BLOCKS_AT_ONCE(rows, blocks) ((rows) == 1 ? (blocks) : 8)
+/* Of sixteen registers twelve hold sums at most; with three rows the others are their inputs and one weight. */
+#define PARTS_AT_ONCE(rows) ((rows) <= 3 ? 4 : 2)
+#define WEIGHTS_FIRST(rows) ((rows) <= 3)
 #define FZERO() _mm256_setzero_ps()
 #define LOADF(p) _mm256_loadu_ps(p)
+#define BROADCAST(p) _mm256_broadcast_ss(p)
 #define STORE(p, v) _mm256_storeu_ps(p, v)
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define HALVES(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))

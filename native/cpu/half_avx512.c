@@ -5,11 +5,11 @@ typedef __m512 floats;
 
 #define TILE_NAME llspec_half_tile
 #define LANES 16
-#define OUTPUTS_AT_ONCE(rows) 4
-#define PARTS_AT_ONCE(rows) 1
-#define BLOCKS_AT_ONCE(rows, blocks) (blocks)
+#define PARTS_AT_ONCE(rows) 2
+#define WEIGHTS_FIRST(rows) 0
 #define FZERO() _mm512_setzero_ps()
 #define LOADF(p) _mm512_loadu_ps(p)
+#define BROADCAST(p) _mm512_set1_ps(*(p))
 #define STORE(p, v) _mm512_storeu_ps(p, v)
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define HALVES(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))

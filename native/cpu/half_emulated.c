@@ -18,6 +18,12 @@ static floats load(const float *p) {
     return v;
 }
 
+static floats everywhere(float value) {
+    floats v;
+    EACH v.lane[i] = value;
+    return v;
+}
+
 static floats fused(floats a, floats b, floats c) {
     EACH c.lane[i] = fmaf(a.lane[i], b.lane[i], c.lane[i]);
     return c;
@@ -50,11 +56,11 @@ static floats upper_halves(const uint8_t *p) {
 
 #define TILE_NAME llspec_half_tile
 #define LANES 16
-#define OUTPUTS_AT_ONCE(rows) 4
-#define PARTS_AT_ONCE(rows) 1
-#define BLOCKS_AT_ONCE(rows, blocks) (blocks)
+#define PARTS_AT_ONCE(rows) 2
+#define WEIGHTS_FIRST(rows) 0
 #define FZERO() zero()
 #define LOADF(p) load(p)
+#define BROADCAST(p) everywhere(*(p))
 #define STORE(p, v) memcpy(p, (v).lane, sizeof (v).lane)
 #define FMA(a, b, c) fused(a, b, c)
 #define HALVES(p) halves(p)

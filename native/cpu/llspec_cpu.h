@@ -7,7 +7,7 @@
 #define LLSPEC_EXPORT __attribute__((visibility("default")))
 
 /* Changes with every change of a signature or layout below. */
-#define LLSPEC_CPU_VERSION 5
+#define LLSPEC_CPU_VERSION 6
 
 /* Bits of llspec_cpu_features. */
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
@@ -80,15 +80,15 @@ LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
 #define LLSPEC_BHALVES 1 /* bfloat16 */
 
 /*
- * sums[((group * rows + row) * 4 + output) * 16 + lane] for groups of 4 outputs, one after the other, and 1 to 6 rows: weights hold blocks of 32
- * inputs, in a block 32 halves of each output in turn; x holds rows of f32, stride apart. Lane i adds the products of inputs i, i + 16, i + 32, .. in this order, each product and sum fused. Meanwhile
- * lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
+ * sums[(group * rows + row) * 32 + output] for groups of 32 outputs, one after the other, and 1 to 6 rows: a group holds, input by input, the halves of its 32 outputs, a cache
+ * line; x holds rows of f32, stride apart. Each sum is one chain, sum = fma(weight, x, sum), over the inputs in ascending order. Meanwhile lines cache lines
+ * per 8 inputs and group from ahead on are asked for, wherever they lie.
  */
 LLSPEC_EXPORT void llspec_half_tile(
-    int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
+    int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t inputs, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 /* The same over AVX2 and F16C; on x86-64 only. */
 LLSPEC_EXPORT void llspec_half_tile_256(
-    int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
+    int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t inputs, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
 
 #endif

@@ -9,7 +9,7 @@ namespace LowLevelSpec.Interop.Cpu;
 public sealed unsafe class NativeCpu
 {
     /// <summary>The interface this class binds; a library of another one is refused.</summary>
-    private const int Version = 5;
+    private const int Version = 6;
 
     private const uint Int8Feature = 1, Bf16Feature = 2, HalfFeature = 4, Avx2Feature = 8;
 
@@ -51,7 +51,7 @@ public sealed unsafe class NativeCpu
     /// <summary>Whether this processor runs <see cref="HalfTile"/> (AVX-512).</summary>
     public bool HasHalf { get; }
 
-    /// <summary>llspec_half_tile(layout, weights, groups, x, stride, blocks, rows, ahead, lines, sums), likewise.</summary>
+    /// <summary>llspec_half_tile(layout, weights, groups, x, stride, inputs, rows, ahead, lines, sums), likewise.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void> HalfTile { get; }
 
     /// <summary>Whether this processor runs <see cref="Int8TileOf256"/> and <see cref="HalfTileOf256"/> (AVX2, FMA, F16C); else they are null.</summary>

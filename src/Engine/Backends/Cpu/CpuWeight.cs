@@ -77,7 +77,7 @@ internal sealed unsafe class CpuWeight : Weight
     /// <summary>The weight in the order of the integer kernels, once they have used it. Belongs to whoever holds the team's gate.</summary>
     public PackedWeights? Packed { get; set; }
 
-    /// <summary>The weight in the order of the native tile over 16 bits, likewise.</summary>
+    /// <summary>The weight in the order of the tiles over 16 bits, likewise.</summary>
     public PackedHalves? Halves { get; set; }
 
     /// <summary>The one row as f32, padded with zeros to whole vectors; pinned for the weight's lifetime.</summary>

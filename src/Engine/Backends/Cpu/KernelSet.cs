@@ -82,7 +82,7 @@ internal abstract unsafe class KernelSet
     /// <summary>The layout in which the integer kernels of <paramref name="type"/> want their inputs.</summary>
     public abstract InputFormat InputFormat(TensorType type, bool native);
 
-    /// <summary><see cref="NativeHalfKernels{TVec}.Run"/>.</summary>
+    /// <summary><see cref="HalfKernels{TVec}.Run"/>.</summary>
     public abstract delegate*<void*, int, int, void> HalfMatMul { get; }
 
     /// <summary>The row decoder of <paramref name="type"/>.</summary>
@@ -149,7 +149,7 @@ internal sealed unsafe class KernelSet<TVec, TInt>(SimdWidth width) : KernelSet
     public override InputFormat InputFormat(TensorType type, bool native) => PackedWeights.InputFormatOf(type, native || TInt.CollectsInts);
 
     /// <inheritdoc/>
-    public override delegate*<void*, int, int, void> HalfMatMul => &NativeHalfKernels<TVec>.Run;
+    public override delegate*<void*, int, int, void> HalfMatMul => &HalfKernels<TVec>.Run;
 
     /// <inheritdoc/>
     public override delegate*<byte*, float*, int, void> RowDecoder(TensorType type) => Decoders.Row<TVec>(type);
