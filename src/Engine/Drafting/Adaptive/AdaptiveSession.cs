@@ -10,10 +10,10 @@ namespace LowLevelSpec.Engine.Drafting.Adaptive;
 internal sealed class AdaptiveSession : DraftSession
 {
     /// <summary>
-    /// Most verified tokens that a network that can leave some out takes in when it is switched on: layer self-attention costs it a large part of what prefill
-    /// costs the target, which a long prompt and a short answer never earn back.
+    /// Verified tokens that a network that can leave some out takes in when it is switched on: layer self-attention costs it a large part of what prefill
+    /// costs the target, which a long prompt and a short answer never earn back. The last 16 bring nearly all of tau; a quarter of what is still to come, if that is more.
     /// </summary>
-    private const int Window = 64;
+    private const int LeastWindow = 16, MostWindow = 64;
 
     private readonly DraftContext _context;
     private readonly SequenceState _sequence;
@@ -30,7 +30,7 @@ internal sealed class AdaptiveSession : DraftSession
     private readonly double _tableSeconds;
     private LookupMatch _match = LookupMatch.None;
     private int _matchedAt, _levels;
-    private bool _drafted, _usedNetwork;
+    private bool _drafted, _usedNetwork, _enters;
     private long _started, _ready;
 
     /// <param name="network">The drafter's own session, which this one owns; null for prompt lookup alone.</param>
@@ -117,7 +117,8 @@ internal sealed class AdaptiveSession : DraftSession
         {
             _candidates.Clear();
             _planner.Start();
-            if (_network!.CanSkip && _network.Behind > Window)
+            _enters = _network!.Behind > LeastWindow / 2;
+            if (_network.CanSkip && _network.Behind > Window)
             {
                 _network.SkipTo(_sequence.Verified - Window);
             }
@@ -142,6 +143,8 @@ internal sealed class AdaptiveSession : DraftSession
         base.Dispose();
     }
 
+    private int Window => Math.Clamp((_context.MaxTokens - _sequence.Count) / 4, LeastWindow, MostWindow);
+
     /// <summary>Tokens that the network must take in before it can draft.</summary>
     private int Entering() => _network!.CanSkip ? Math.Min(Window, _network.Behind) : _network.Behind;
 
@@ -156,9 +159,13 @@ internal sealed class AdaptiveSession : DraftSession
             _plain.Drafted();
         }
 
-        if (_usedNetwork)
+        if (_usedNetwork && _enters)
         {
-            _budget.Drafted(_plain.Seconds, tokens, seconds);
+            _budget.Entered(_plain.Seconds, tokens, seconds);
+        }
+        else if (_usedNetwork)
+        {
+            _budget.Drafted(_plain.Seconds, _planner.Expected, tokens, seconds);
         }
         else
         {

@@ -3,7 +3,8 @@ namespace LowLevelSpec.Engine.Drafting.Adaptive;
 /// <summary>
 /// Says whether the drafter's network pays, and when to try it again: rates over the last drafted steps against plain decoding, and an account of
 /// seconds won and lost, whose overdraft is a small share of the time that plain decoding would have taken. So a drafter that does not pay costs
-/// at most that share, however often it is tried. Times are in seconds.
+/// at most that share, however often it is tried. What a step wins is what its tree was expected to commit: what it did commit is one draw of that, and
+/// a few unlucky draws would switch off a drafter that pays. The draws decide over many steps. Times are in seconds.
 /// </summary>
 internal sealed class SpeculationBudget
 {
@@ -19,28 +20,38 @@ internal sealed class SpeculationBudget
     /// <summary>Plain steps' time granted where earlier generations have won: a bad start is bad luck there.</summary>
     private const double Trust = 1;
 
-    /// <summary>What a drafted step counts for after one more: the rates are those of the last dozen or so.</summary>
-    private const double Fade = 0.92;
+    /// <summary>What a drafted step counts for after one more: the rates are those of the last dozen or so, and of the last fifty or so for tokens that came.</summary>
+    private const double Fade = 0.92, LongFade = 0.98;
 
     /// <summary>Drafting must win this much before it is taken to pay.</summary>
     private const double Worth = 1.02;
+
+    /// <summary>Tokens that came over those expected, below which the expectation is not believed.</summary>
+    private const double Believable = 0.85;
+
+    /// <summary>Tokens that are taken to have come as expected before the first one, and fade like those.</summary>
+    private const double Doubt = 16;
 
     /// <summary>Share of the time that a drafter nothing is known about is hoped to save, when it is asked whether entering a text can pay.</summary>
     private const double Hope = 0.15;
 
     private const int FirstPause = 12, LongestPause = 512, Tries = 3;
 
-    private double _tokens, _seconds, _plain, _credit;
+    private double _tokens, _seconds, _plain, _credit, _came, _expected;
     private int _pause = FirstPause, _waited, _tries;
+    private bool _entered;
 
     /// <summary>Whether the network is in use.</summary>
     public bool IsOn { get; private set; } = true;
 
     /// <summary>Tokens per second of the drafted steps of late; 0 before the first.</summary>
-    public double Rate => _seconds > 0 ? _tokens / _seconds : 0;
+    public double Rate => _seconds > 0 ? _tokens / _seconds * Belief : 0;
 
     /// <summary>Drafted steps' speed over plain decoding's; 0 before the first.</summary>
     public double Ratio => _plain > 0 ? Rate * _plain : 0;
+
+    /// <summary>What an expected token counts for: 1, or what came of so many where that is far from all.</summary>
+    private double Belief => _came < Believable * _expected ? _came / _expected : 1;
 
     /// <summary>Starts a generation.</summary>
     /// <param name="plain">Of a plain step.</param>
@@ -53,7 +64,8 @@ internal sealed class SpeculationBudget
         _credit = (Share * plain * Math.Min(steps, Advance)) + (ratio >= Worth ? Trust * plain : 0);
         (_seconds, _tokens) = ratio > 0 ? (4 * plain, 4 * ratio) : (0, 0);
         IsOn = on;
-        (_pause, _waited, _tries) = (FirstPause, 0, 0);
+        (_pause, _waited, _tries, _entered) = (FirstPause, 0, 0, false);
+        (_came, _expected) = (Doubt, Doubt);
     }
 
     /// <summary>Whether the next step drafts with the network.</summary>
@@ -93,15 +105,29 @@ internal sealed class SpeculationBudget
         Grant(Share * plain * tokens);
     }
 
-    /// <summary>A step with the network.</summary>
+    /// <summary>A step with the network that first took in a text, or what of it had been left out.</summary>
     /// <param name="plain">Of a plain step, as far as is known.</param>
     /// <param name="tokens">What it committed.</param>
     /// <param name="seconds">What it took in all.</param>
-    public void Drafted(double plain, int tokens, double seconds)
+    public void Entered(double plain, int tokens, double seconds)
+    {
+        // The first time it was weighed against all of the text; it is spent, and says nothing about the steps that follow.
+        _plain = plain;
+        Grant((Share * plain * tokens) + (_entered ? (plain * tokens) - seconds : 0));
+        _entered = true;
+    }
+
+    /// <summary>A step with the network.</summary>
+    /// <param name="plain">Of a plain step, as far as is known.</param>
+    /// <param name="expected">Tokens that it was expected to commit, from the tree that it verified.</param>
+    /// <param name="tokens">What it committed.</param>
+    /// <param name="seconds">What it took in all.</param>
+    public void Drafted(double plain, double expected, int tokens, double seconds)
     {
         _plain = plain;
-        (_tokens, _seconds) = ((_tokens * Fade) + tokens, (_seconds * Fade) + seconds);
-        Grant((Share * plain * tokens) + (plain * tokens) - seconds);
+        (_tokens, _seconds) = ((_tokens * Fade) + expected, (_seconds * Fade) + seconds);
+        (_came, _expected) = ((_came * LongFade) + tokens, (_expected * LongFade) + expected);
+        Grant((Share * plain * tokens) + (plain * expected * Belief) - seconds);
         _tries++;
         bool pays = Ratio >= Worth;
         if (pays && _tries >= Tries)

@@ -41,6 +41,9 @@ internal sealed class TreePlanner : ILevelPolicy
     /// <summary>Depth below which nothing can be committed any more: the text ends there.</summary>
     public int DeepestUseful { get; set; } = int.MaxValue;
 
+    /// <summary>Tokens that the tree chosen last is expected to commit, the target's own included.</summary>
+    public double Expected { get; private set; } = 1;
+
     /// <summary>Levels that the network scored in this step, the root's included.</summary>
     public int Levels { get; private set; }
 
@@ -126,6 +129,12 @@ internal sealed class TreePlanner : ILevelPolicy
         _candidates.Write(tree, count);
         tree.LogitRows = logitRows;
         _usualNodes += 0.1 * (count - _usualNodes);
+        Expected = 1;
+        for (int n = 0; n < count; n++)
+        {
+            Expected += _candidates.Probability(n);
+        }
+
         return best;
     }
 

@@ -122,9 +122,9 @@ public sealed class AdaptiveTests
         Assert.True(drafted.Statistics.DraftedNodes > 0);
         Assert.Equal(Tiny.Model.Generate(request).OutputIds, drafted.OutputIds);
 
-        // One token costs a tenth of a step to take in: sixty-four of them are more than sixty steps are hoped to win back.
+        // One token costs four tenths of a step to take in: sixteen of them are more than sixty steps are hoped to win back.
         using Drafter dear = Tiny.Open("moa");
-        dear.Costs = drafter.Costs with { CatchUp = 0.1 };
+        dear.Costs = drafter.Costs with { CatchUp = 0.4 };
         Assert.Equal(0, Tiny.Model.Generate(request with { Drafter = dear }).Statistics.DraftedNodes);
     }
 
@@ -134,7 +134,7 @@ public sealed class AdaptiveTests
     [InlineData("moa:1")]
     public void A_window_holds_the_rows_of_the_whole_text_at_their_own_positions(string name)
     {
-        const int Window = 64;
+        const int Window = 16;
         int[] prompt = [.. Enumerable.Range(0, 150).Select(static i => (i * i) % 41)];
         using Drafter drafter = Tiny.Open(name), other = Tiny.Open(name);
         drafter.Costs = Costs(network: 1e-6, row: 0);
