@@ -7,13 +7,13 @@
 #define LLSPEC_EXPORT __attribute__((visibility("default")))
 
 /* Changes with every change of a signature or layout below. */
-#define LLSPEC_CPU_VERSION 6
+#define LLSPEC_CPU_VERSION 7
 
 /* Bits of llspec_cpu_features. */
 #define LLSPEC_INT8 1 /* llspec_int8_tile may be called on this processor */
 #define LLSPEC_BF16 2 /* llspec_bf16_tile and llspec_bf16_gemm may be called on this processor */
 #define LLSPEC_HALF 4 /* llspec_half_tile may be called on this processor */
-#define LLSPEC_AVX2 8 /* llspec_int8_tile_256 and llspec_half_tile_256 are there and may be called on this processor */
+#define LLSPEC_AVX2 8 /* what ends in _256 is there and may be called on this processor */
 
 /* Weight layouts of llspec_int8_tile. A group of 16 outputs: the halves of all its blocks, rounded up to 64 bytes, then the quads of all its blocks. */
 #define LLSPEC_BYTES 0           /* Q8_0: 16 scales, 8 quads of bytes (128 added) x 16 outputs */
@@ -90,5 +90,22 @@ LLSPEC_EXPORT void llspec_half_tile(
 /* The same over AVX2 and F16C; on x86-64 only. */
 LLSPEC_EXPORT void llspec_half_tile_256(
     int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t inputs, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
+
+/* Elements of keys and values. */
+#define LLSPEC_SINGLES 0    /* f32 */
+#define LLSPEC_KV_HALVES 1  /* IEEE halves */
+#define LLSPEC_KV_BHALVES 2 /* bfloat16 */
+
+/*
+ * scores[query * stride + j] = scale * (q[query] . key j), j < count; up to 3 more are written. Rows of q (f32) and keys have row_size elements, a multiple of 16; key j is row j, or
+ * rows[j] where rows is given. Lane i of sixteen adds the products of elements i, i + 16, .. in this order, each product and sum fused; then lanes i and i + 8 are added, i + 4, i + 2,
+ * i + 1. Where values is given, its rows and the keys to come are asked for meanwhile. On x86-64 only.
+ */
+LLSPEC_EXPORT void llspec_scores_256(
+    int32_t type, const uint8_t *keys, int32_t row_size, const int32_t *rows, int32_t count, const float *q, int32_t queries, float scale, float *scores, int64_t stride, const uint8_t *values);
+
+/* sums[query * row_size + d] = fma(p[query * p_stride + j], value j [d], sums[..]) for j = 0, 1, .. count - 1; rows likewise. On x86-64 only. */
+LLSPEC_EXPORT void llspec_values_256(
+    int32_t type, const float *p, int64_t p_stride, const uint8_t *values, int32_t row_size, const int32_t *rows, int32_t count, float *sums, int32_t queries);
 
 #endif

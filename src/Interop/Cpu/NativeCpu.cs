@@ -9,7 +9,7 @@ namespace LowLevelSpec.Interop.Cpu;
 public sealed unsafe class NativeCpu
 {
     /// <summary>The interface this class binds; a library of another one is refused.</summary>
-    private const int Version = 6;
+    private const int Version = 7;
 
     private const uint Int8Feature = 1, Bf16Feature = 2, HalfFeature = 4, Avx2Feature = 8;
 
@@ -27,6 +27,8 @@ public sealed unsafe class NativeCpu
         {
             Int8TileOf256 = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, long, int, byte*, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_int8_tile_256");
             HalfTileOf256 = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)NativeLibrary.GetExport(library, "llspec_half_tile_256");
+            ScoresOf256 = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, int*, int, float*, int, float, float*, long, byte*, void>)NativeLibrary.GetExport(library, "llspec_scores_256");
+            ValuesOf256 = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, float*, long, byte*, int, int*, int, float*, int, void>)NativeLibrary.GetExport(library, "llspec_values_256");
         }
     }
 
@@ -54,7 +56,7 @@ public sealed unsafe class NativeCpu
     /// <summary>llspec_half_tile(layout, weights, groups, x, stride, inputs, rows, ahead, lines, sums), likewise.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void> HalfTile { get; }
 
-    /// <summary>Whether this processor runs <see cref="Int8TileOf256"/> and <see cref="HalfTileOf256"/> (AVX2, FMA, F16C); else they are null.</summary>
+    /// <summary>Whether this processor runs what is named Of256 here (AVX2, FMA, F16C); else all of it is null.</summary>
     public bool HasAvx2 { get; }
 
     /// <summary><see cref="Int8Tile"/> over AVX2: llspec_int8_tile_256.</summary>
@@ -62,6 +64,12 @@ public sealed unsafe class NativeCpu
 
     /// <summary><see cref="HalfTile"/> over AVX2: llspec_half_tile_256.</summary>
     public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void> HalfTileOf256 { get; }
+
+    /// <summary>llspec_scores_256(type, keys, rowSize, rows, count, q, queries, scale, scores, stride, values), likewise.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, int*, int, float*, int, float, float*, long, byte*, void> ScoresOf256 { get; }
+
+    /// <summary>llspec_values_256(type, p, pStride, values, rowSize, rows, count, sums, queries), likewise.</summary>
+    public delegate* unmanaged[Cdecl, SuppressGCTransition]<int, float*, long, byte*, int, int*, int, float*, int, void> ValuesOf256 { get; }
 
     /// <summary>The library's file name on this system.</summary>
     public static string FileName => LibraryName("llspec_cpu");

@@ -26,6 +26,7 @@ public sealed unsafe class NativeKernelTests
         Assert.SkipWhen(tiles is not { Any: true }, $"no library with kernels of {width} bits for this processor: {note}");
         Assert.True(tiles.Int8 == null || NativeKernels.Agrees(tiles));
         Assert.True(tiles.Half == null || NativeKernels.HalvesAgree(tiles));
+        Assert.True(tiles.Scores == null || NativeKernels.AttentionAgrees(tiles));
     }
 
     [Fact]

@@ -71,6 +71,12 @@ internal unsafe struct AttentionJob
     /// <summary>Softmax scale.</summary>
     public float Scale;
 
+    /// <summary>The native library's kernels, or null: the C# ones.</summary>
+    public void* Scores, Values;
+
+    /// <summary>Their number of the keys' and values' type: 0 = f32, 1 = IEEE halves, 2 = bfloat16.</summary>
+    public int ElementType;
+
     /// <summary>[n, H*D].</summary>
     public float* Queries;
 

@@ -86,13 +86,12 @@ internal static unsafe class AttentionKernels<TVec, TElement>
 
         // Scores of a row beyond its own prefix are overwritten by its ancestors' or ignored.
         int prefix = Math.Min(block->LongestPrefix - start, AttentionJob.KeyBlock);
-        Scores(startKeys, rowSize, null, prefix, q, queries, job->Scale, scores, AttentionJob.KeyScoreStride, tile, startValues);
+        Scores(job, startKeys, rowSize, null, prefix, q, queries, scores, AttentionJob.KeyScoreStride, tile, startValues);
         for (int r = 0; r < block->Rows; r++)
         {
             (int own, int ancestor, int ancestors) = Visible(rows + r, start);
             float* rowScores = scores + ((long)r * group * AttentionJob.KeyScoreStride);
-            Scores(
-                keys, rowSize, rows[r].Ancestors + ancestor, ancestors, q + ((long)r * group * rowSize), group, job->Scale, rowScores + own, AttentionJob.KeyScoreStride, tile, null);
+            Scores(job, keys, rowSize, rows[r].Ancestors + ancestor, ancestors, q + ((long)r * group * rowSize), group, rowScores + own, AttentionJob.KeyScoreStride, tile, null);
             for (int i = r * group; i < (r + 1) * group; i++, rowScores += AttentionJob.KeyScoreStride)
             {
                 TVec.Store(Exponentials(rowScores, own + ancestors, out sums.Maxima[i]), sums.Weights + (i * 16));
@@ -101,14 +100,13 @@ internal static unsafe class AttentionKernels<TVec, TElement>
 
         Unsafe.InitBlockUnaligned(sums.Values, 0, (uint)(queries * rowSize * sizeof(float)));
         int common = Math.Clamp(block->CommonPrefix - start, 0, AttentionJob.KeyBlock);
-        ValueKernels<TVec, TElement>.Run(scores, AttentionJob.KeyScoreStride, startValues, rowSize, null, common, sums.Values, queries);
+        AddValues(job, scores, AttentionJob.KeyScoreStride, startValues, rowSize, null, common, sums.Values, queries);
         for (int r = 0; r < block->Rows; r++)
         {
             (int own, int ancestor, int ancestors) = Visible(rows + r, start);
             float* weights = scores + ((long)r * group * AttentionJob.KeyScoreStride), to = sums.Values + ((long)r * group * rowSize);
-            ValueKernels<TVec, TElement>.Run(
-                weights + common, AttentionJob.KeyScoreStride, startValues + ((long)common * rowSize), rowSize, null, own - common, to, group);
-            ValueKernels<TVec, TElement>.Run(weights + own, AttentionJob.KeyScoreStride, values, rowSize, rows[r].Ancestors + ancestor, ancestors, to, group);
+            AddValues(job, weights + common, AttentionJob.KeyScoreStride, startValues + ((long)common * rowSize), rowSize, null, own - common, to, group);
+            AddValues(job, weights + own, AttentionJob.KeyScoreStride, values, rowSize, rows[r].Ancestors + ancestor, ancestors, to, group);
         }
     }
 
@@ -208,14 +206,14 @@ internal static unsafe class AttentionKernels<TVec, TElement>
                 PackQueries(job, first + start + r, head, q + ((long)r * group * rowSize), rowSize);
             }
 
-            Scores((TElement*)keys, rowSize, null, length, q, queries, job->Scale, scores, scoreStride, tile, null);
+            Scores(job, (TElement*)keys, rowSize, null, length, q, queries, scores, scoreStride, tile, null);
             for (int i = 0; i < queries; i++)
             {
                 reciprocals[i] = 1f / TVec.Sum(Exponentials(scores + ((long)i * scoreStride), length, out _));
             }
 
             Unsafe.InitBlockUnaligned(sums, 0, (uint)(queries * rowSize * sizeof(float)));
-            ValueKernels<TVec, TElement>.Run(scores, scoreStride, (TElement*)values, rowSize, null, length, sums, queries);
+            AddValues(job, scores, scoreStride, (TElement*)values, rowSize, null, length, sums, queries);
             for (int r = 0; r < rows; r++)
             {
                 PutOutputs(job, first + start + r, head, sums + ((long)r * group * rowSize), rowSize, reciprocals + (r * group));
@@ -239,10 +237,17 @@ internal static unsafe class AttentionKernels<TVec, TElement>
     /// scores per query. Where <paramref name="values"/> are given, they and the keys to come are asked for meanwhile.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Scores(
-        TElement* keys, int rowSize, int* rows, int count, float* q, int queries, float scale, float* scores, int scoreStride, float* tile, TElement* values)
+    public static void Scores(
+        AttentionJob* job, TElement* keys, int rowSize, int* rows, int count, float* q, int queries, float* scores, int scoreStride, float* tile, TElement* values)
     {
-        Vector128<float> scales = Vector128.Create(scale);
+        if (job->Scores != null)
+        {
+            var native = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, int*, int, float*, int, float, float*, long, byte*, void>)job->Scores;
+            native(job->ElementType, (byte*)keys, rowSize, rows, count, q, queries, job->Scale, scores, scoreStride, (byte*)values);
+            return;
+        }
+
+        Vector128<float> scales = Vector128.Create(job->Scale);
         for (int j = 0; j < count; j += 4)
         {
             int last = count - 1;
@@ -266,6 +271,19 @@ internal static unsafe class AttentionKernels<TVec, TElement>
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         TElement* Key(int j) => keys + ((long)(rows is null ? j : rows[j]) * rowSize);
+    }
+
+    /// <summary><see cref="ValueKernels{TVec, TElement}.Run"/>, or the native library's kernel.</summary>
+    public static void AddValues(AttentionJob* job, float* p, int pStride, TElement* v, int rowSize, int* rows, int count, float* sums, int queries)
+    {
+        if (job->Values == null)
+        {
+            ValueKernels<TVec, TElement>.Run(p, pStride, v, rowSize, rows, count, sums, queries);
+            return;
+        }
+
+        var native = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, float*, long, byte*, int, int*, int, float*, int, void>)job->Values;
+        native(job->ElementType, p, pStride, (byte*)v, rowSize, rows, count, sums, queries);
     }
 
     /// <summary>Replaces scores by e^(score - max); overwrites up to 16 elements after them.</summary>

@@ -59,6 +59,8 @@ public sealed unsafe partial class CpuBackend
             Group = heads / first.KvHeads,
             HeadSize = first.HeadSize,
             Scale = scale,
+            Scores = _native == null ? null : _native.Scores,
+            Values = _native == null ? null : _native.Values,
             Queries = Data(queries),
             QueryStride = queries.Stride,
             Output = Data(output),
@@ -96,6 +98,8 @@ public sealed unsafe partial class CpuBackend
             Group = group,
             HeadSize = headSize,
             Scale = scale,
+            Scores = _native == null ? null : _native.Scores,
+            Values = _native == null ? null : _native.Values,
             Queries = Data(queries),
             QueryStride = queries.Stride,
             Output = Data(output),
@@ -195,6 +199,7 @@ public sealed unsafe partial class CpuBackend
         int n = batch.Count, mostKeys = 0, longest = 0;
         long ancestors = 0, keys = 0;
         KvType type = Cpu(batch.Cache(0)).Type;
+        job.ElementType = type switch { KvType.F32 => 0, KvType.F16 => 1, _ => 2 };
         bool isFinite = true;
         ReadOnlySpan<int> prefix = batch.Prefix;
         for (int i = 0; i < n; i++)

@@ -7,10 +7,12 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 /// <summary>The native library's tiles of one width; a null one is not to be used.</summary>
 internal sealed unsafe class NativeTiles
 {
-    private NativeTiles(bool hasInt8, void* int8, bool hasHalf, void* half)
+    private NativeTiles(bool hasInt8, void* int8, bool hasHalf, void* half, void* scores = null, void* values = null)
     {
         Int8 = hasInt8 ? int8 : null;
         Half = hasHalf ? half : null;
+        Scores = scores;
+        Values = values;
     }
 
     /// <summary>llspec_int8_tile or its like.</summary>
@@ -19,6 +21,12 @@ internal sealed unsafe class NativeTiles
     /// <summary>llspec_half_tile or its like.</summary>
     public void* Half { get; }
 
+    /// <summary>llspec_scores_256 and llspec_values_256: both or neither.</summary>
+    public void* Scores { get; }
+
+    /// <inheritdoc cref="Scores"/>
+    public void* Values { get; }
+
     /// <summary>Whether there is any.</summary>
     public bool Any => Int8 != null || Half != null;
 
@@ -26,7 +34,7 @@ internal sealed unsafe class NativeTiles
     public static NativeTiles Of512(NativeCpu library) => new(library.HasInt8, library.Int8Tile, library.HasHalf, library.HalfTile);
 
     /// <summary>Those over 256 bits. Where the processor has AVX-VNNI, C# multiplies integers faster.</summary>
-    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256);
+    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256, library.ScoresOf256, library.ValuesOf256);
 }
 
 /// <summary>The native library's tiles where it is there, this processor runs them, and they give the bits of the C# kernels on a sample; else null, and why.</summary>
@@ -82,6 +90,71 @@ internal static unsafe class NativeKernels
                 if (!sums.AsSpan(0, rows * sumsOfRow).SequenceEqual(expected.AsSpan(0, rows * sumsOfRow)))
                 {
                     return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// Whether the library's attention gives the bits of the C# kernels: all types, rows of 16 to 80 elements, consecutive and listed keys in numbers that fill no tile, one to seven queries.
+    /// </summary>
+    public static bool AttentionAgrees(NativeTiles tiles) =>
+        AttentionAgrees<StoredSingle<Simd16Of128>>(tiles, 0) && AttentionAgrees<StoredHalf<Simd16Of128>>(tiles, 1) && AttentionAgrees<StoredBFloat16<Simd16Of128>>(tiles, 2);
+
+    private static bool AttentionAgrees<TElement>(NativeTiles tiles, int type)
+        where TElement : unmanaged, IStoredElement<TElement, Simd16Of128>
+    {
+        const int mostKeys = 67, mostQueries = 7, mostSize = 80, stride = mostKeys + 16;
+        Random random = new(3);
+        byte[] stored = new byte[mostKeys * mostSize * sizeof(TElement)];
+        for (int i = 0; i < mostKeys * mostSize; i++)
+        {
+            float value = (float)random.NextDouble() - 0.5f;
+            Span<byte> to = stored.AsSpan(i * sizeof(TElement));
+            _ = type switch
+            {
+                0 => BitConverter.TryWriteBytes(to, value),
+                1 => BitConverter.TryWriteBytes(to, (Half)value),
+                _ => BitConverter.TryWriteBytes(to, (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16)),
+            };
+        }
+
+        float[] q = [.. Enumerable.Range(0, mostQueries * mostSize).Select(_ => (float)random.NextDouble() - 0.5f)];
+        int[] list = [.. Enumerable.Range(0, mostKeys).Select(i => i * 7 % mostKeys)];
+        float[] expected = new float[mostQueries * stride], scores = new float[expected.Length], sums = new float[mostQueries * mostSize], others = new float[sums.Length], tile = new float[4 * mostQueries];
+        fixed (byte* rows = stored)
+        {
+            fixed (float* x = q, e = expected, s = scores, u = sums, o = others, t = tile)
+            {
+                fixed (int* listed = list)
+                {
+                    foreach ((int size, int count, int queries) in (ReadOnlySpan<(int, int, int)>)[(64, mostKeys, 6), (48, 66, 1), (mostSize, 5, mostQueries), (16, 1, 2), (32, 64, 3)])
+                    {
+                        foreach (nint at in (ReadOnlySpan<nint>)[0, (nint)listed])
+                        {
+                            AttentionJob managed = new() { Scale = 0.3f }, native = new() { Scale = 0.3f, Scores = tiles.Scores, Values = tiles.Values, ElementType = type };
+                            AttentionKernels<Simd16Of128, TElement>.Scores(&managed, (TElement*)rows, size, (int*)at, count, x, queries, e, stride, t, null);
+                            AttentionKernels<Simd16Of128, TElement>.Scores(&native, (TElement*)rows, size, (int*)at, count, x, queries, s, stride, t, (TElement*)rows);
+                            Array.Fill(sums, 0.25f);
+                            Array.Fill(others, 0.25f);
+                            AttentionKernels<Simd16Of128, TElement>.AddValues(&managed, e, stride, (TElement*)rows, size, (int*)at, count, u, queries);
+                            AttentionKernels<Simd16Of128, TElement>.AddValues(&native, e, stride, (TElement*)rows, size, (int*)at, count, o, queries);
+                            for (int query = 0; query < queries; query++)
+                            {
+                                if (!expected.AsSpan(query * stride, count).SequenceEqual(scores.AsSpan(query * stride, count)))
+                                {
+                                    return false;
+                                }
+                            }
+
+                            if (!sums.AsSpan().SequenceEqual(others))
+                            {
+                                return false;
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -173,7 +246,7 @@ internal static unsafe class NativeKernels
         {
             null => (null, note),
             { Any: false } => (null, $"{note}: nothing in it that this processor runs, the C# kernels run"),
-            _ when (tiles.Int8 != null && !Agrees(tiles)) || (tiles.Half != null && !HalvesAgree(tiles)) =>
+            _ when (tiles.Int8 != null && !Agrees(tiles)) || (tiles.Half != null && !HalvesAgree(tiles)) || (tiles.Scores != null && !AttentionAgrees(tiles)) =>
                 (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
             _ => (tiles, $"{note}: {instructions} in use{(tiles.Int8 == null ? " for 16-bit floats" : tiles.Half == null ? " for integers" : "")}"),
         };
