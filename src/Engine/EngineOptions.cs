@@ -19,12 +19,12 @@ public enum SimdWidth
     Bits512 = 512,
 }
 
-/// <summary>How the CPU backend multiplies quantised weights. Speculative and plain text are the same in either; the two modes' texts may differ.</summary>
+/// <summary>How the CPU backend multiplies weights that are not f32. Speculative and plain text are the same in either; the two modes' texts may differ.</summary>
 public enum Arithmetic
 {
     /// <summary>
-    /// The faster one: inputs are rounded to 8 bits per block of 32 and multiplied as integers (Q8_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K). The weights are repacked, which takes
-    /// as much memory again as they do in the file. Other weight types are multiplied in f32.
+    /// The faster one: inputs are rounded to 8 bits per block of 32 and multiplied as integers (Q8_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K); F16 and BF16 meet f32 inputs, one chain per
+    /// output. These weights are repacked, which takes as much memory again as they do in the file. F32 is multiplied where it lies.
     /// </summary>
     Auto,
 

@@ -22,7 +22,7 @@ internal sealed class ModelArguments
     private readonly Option<string?> _width = new("--width") { Description = "Vector width: auto (the default), scalar, 128, 256 or 512; all give the same bits.", HelpName = "W" };
     private readonly Option<string?> _arithmetic = new("--arithmetic")
     {
-        Description = "Quantised weights times inputs: auto (the default; inputs rounded to 8 bits, integers) or exact (f32). Speculation changes no text in either.",
+        Description = "Weights times inputs: auto (the default; quantised weights meet inputs rounded to 8 bits, in integers; F16 and BF16 a copy in their own order) or exact (f32, weights where the file is mapped). Speculation changes no text in either.",
         HelpName = "A",
     };
 

@@ -29,6 +29,27 @@ public sealed unsafe class NativeKernelTests
         Assert.True(tiles.Scores == null || NativeKernels.AttentionAgrees(tiles));
     }
 
+    /// <summary>Whole operations through the backend, trees and contexts of several blocks of keys on several threads among them, with the library and without.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Operations_have_the_bits_of_the_managed_ones(bool large)
+    {
+        NativeCpu? library = NativeCpu.TryFind(out string note);
+        NativeTiles? tiles = library is null ? null : NativeTiles.Of256(library);
+        Assert.SkipWhen(tiles is null || tiles.Scores == null, $"no library with attention for this processor: {note}");
+        using Bench native = new(new CpuBackend(3, SimdWidth.Bits256, Arithmetic.Auto, tiles)), managed = new(new CpuBackend(2, SimdWidth.Bits128, Arithmetic.Auto, null));
+        List<Scenario> ours = Scenario.All(native, large), theirs = Scenario.All(managed, large);
+        Assert.Equal(theirs.Count, ours.Count);
+        foreach ((Scenario one, Scenario other) in ours.Zip(theirs))
+        {
+            foreach ((int first, int count) in ((int, int)[])[(0, 1), (0, 6), (3, 17), (0, Scenario.MostRows)])
+            {
+                Compare.SameBits(other.Run(first, count), one.Run(first, count), $"{one.Name}, {count} rows from {first}");
+            }
+        }
+    }
+
     [Fact]
     public void Tiles_over_halves_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.HalvesAgree(NativeTiles.Of512(Emulated())));
 

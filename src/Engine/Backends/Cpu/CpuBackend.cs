@@ -5,8 +5,8 @@ using LowLevelSpec.Models;
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
 /// <summary>
-/// The operations on the CPU. Weights are read where the file is mapped, in their stored type, or, for integer arithmetic, from a repacked copy
-/// (<see cref="PackedWeights"/>); activations are f32, keys and values f32 or 16 bits.
+/// The operations on the CPU. Weights are read where the file is mapped, in their stored type, or, under <see cref="Arithmetic.Auto"/> and but for F32, from a repacked copy
+/// (<see cref="PackedWeights"/>, <see cref="PackedHalves"/>); activations are f32, keys and values f32 or 16 bits.
 /// All four vector widths, any number of threads and any number of rows give the same bits. Operations are done when they return.
 /// A call allocates no managed memory, and native memory only when a shape exceeds all earlier ones.
 /// </summary>

@@ -90,8 +90,10 @@ internal static class HalfTile
 internal static unsafe class HalfKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {
-    // Groups of one call where a single tile of rows passes by.
+    // Groups of one call where a single tile of rows passes by, and about how many bytes: the collector waits for a call to return.
     private const int MostGroups = 8;
+
+    private const long CallBytes = 256 * 1024;
 
     private const int Line = 64, Lanes = 16;
 
@@ -105,7 +107,7 @@ internal static unsafe class HalfKernels<TVec>
         int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles), count = endTile - firstTile;
 
         // While one group is multiplied with all rows, the next one travels, a share of it with every tile.
-        int together = count == 1 ? MostGroups : 1, lines = (HalfTile.InputsPerAsking + count - 1) / count;
+        int together = count == 1 ? (int)Math.Clamp(CallBytes / job->GroupBytes, 1, MostGroups) : 1, lines = (HalfTile.InputsPerAsking + count - 1) / count;
         long asked = (long)Line * lines * (job->Inputs / HalfTile.InputsPerAsking);
         var function = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)job->Function;
         float* sums = stackalloc float[PackedHalves.GroupOutputs * HalfTile.MostRows * MostGroups];

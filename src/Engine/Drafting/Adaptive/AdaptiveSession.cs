@@ -45,11 +45,11 @@ internal sealed class AdaptiveSession : DraftSession
         int breadth = network?.Grower.Breadth ?? 0;
         _candidates = new Candidates(breadth + (context.Tree.Depth * ((breadth * breadth) + 1)));
         _planner = new TreePlanner(costs, _table, _candidates);
-        (double ratio, double plainScale, bool on) = record.Begin(_table, _planner);
+        (double ratio, double plainScale, bool on, (double Came, double Expected) evidence) = record.Begin(_table, _planner);
         _plain = new PlainClock(_planner.PlainSeconds * plainScale);
         _tableSeconds = _planner.PlainSeconds;
         _couldPay = _network is not null && _planner.CouldPay();
-        _budget.Start(_plain.Seconds, context.MaxTokens - context.Sequence.Count, ratio, on && _couldPay);
+        _budget.Start(_plain.Seconds, context.MaxTokens - context.Sequence.Count, ratio, on && _couldPay, evidence);
         Owned = network;
     }
 
@@ -118,7 +118,7 @@ internal sealed class AdaptiveSession : DraftSession
             _candidates.Clear();
             _planner.Start();
             _enters = _network!.Behind > LeastWindow / 2;
-            if (_network.CanSkip && _network.Behind > Window)
+            if (LeavesOut())
             {
                 _network.SkipTo(_sequence.Verified - Window);
             }
@@ -138,7 +138,7 @@ internal sealed class AdaptiveSession : DraftSession
     /// <inheritdoc/>
     public override void Dispose()
     {
-        _record.End(_table, _planner, _budget.Ratio, _plain.Seconds / _tableSeconds);
+        _record.End(_table, _planner, _budget, _plain.Seconds / _tableSeconds);
         Owned?.Dispose();
         base.Dispose();
     }
@@ -146,7 +146,10 @@ internal sealed class AdaptiveSession : DraftSession
     private int Window => Math.Clamp((_context.MaxTokens - _sequence.Count) / 4, LeastWindow, MostWindow);
 
     /// <summary>Tokens that the network must take in before it can draft.</summary>
-    private int Entering() => _network!.CanSkip ? Math.Min(Window, _network.Behind) : _network.Behind;
+    private int Entering() => LeavesOut() ? Window : _network!.Behind;
+
+    /// <summary>Whether tokens are left out for good, with all that the network holds: where it holds nothing, or has not followed for long.</summary>
+    private bool LeavesOut() => _network!.CanSkip && _network.Behind > (_network.Behind == _sequence.Verified ? Window : MostWindow);
 
     private void Account(int tokens, double seconds)
     {

@@ -4,7 +4,7 @@ namespace LowLevelSpec.Engine.Drafting.Adaptive;
 /// Says whether the drafter's network pays, and when to try it again: rates over the last drafted steps against plain decoding, and an account of
 /// seconds won and lost, whose overdraft is a small share of the time that plain decoding would have taken. So a drafter that does not pay costs
 /// at most that share, however often it is tried. What a step wins is what its tree was expected to commit: what it did commit is one draw of that, and
-/// a few unlucky draws would switch off a drafter that pays. The draws decide over many steps. Times are in seconds.
+/// a few unlucky draws would switch off a drafter that pays. What came over what was expected, over many steps and texts, corrects it. Times are in seconds.
 /// </summary>
 internal sealed class SpeculationBudget
 {
@@ -20,16 +20,13 @@ internal sealed class SpeculationBudget
     /// <summary>Plain steps' time granted where earlier generations have won: a bad start is bad luck there.</summary>
     private const double Trust = 1;
 
-    /// <summary>What a drafted step counts for after one more: the rates are those of the last dozen or so, and of the last fifty or so for tokens that came.</summary>
-    private const double Fade = 0.92, LongFade = 0.98;
+    /// <summary>What a drafted step counts for after one more: the rates are those of the last dozen or so, and of the last hundred or so for tokens that came.</summary>
+    private const double Fade = 0.92, LongFade = 0.99;
 
     /// <summary>Drafting must win this much before it is taken to pay.</summary>
     private const double Worth = 1.02;
 
-    /// <summary>Tokens that came over those expected, below which the expectation is not believed.</summary>
-    private const double Believable = 0.85;
-
-    /// <summary>Tokens that are taken to have come as expected before the first one, and fade like those.</summary>
+    /// <summary>Tokens that are taken to have come as expected before a drafter's first one, and fade like those.</summary>
     private const double Doubt = 16;
 
     /// <summary>Share of the time that a drafter nothing is known about is hoped to save, when it is asked whether entering a text can pay.</summary>
@@ -37,7 +34,7 @@ internal sealed class SpeculationBudget
 
     private const int FirstPause = 12, LongestPause = 512, Tries = 3;
 
-    private double _tokens, _seconds, _plain, _credit, _came, _expected;
+    private double _tokens, _seconds, _plain, _credit, _came = Doubt, _expected = Doubt, _won, _spent;
     private int _pause = FirstPause, _waited, _tries;
     private bool _entered;
 
@@ -50,22 +47,30 @@ internal sealed class SpeculationBudget
     /// <summary>Drafted steps' speed over plain decoding's; 0 before the first.</summary>
     public double Ratio => _plain > 0 ? Rate * _plain : 0;
 
-    /// <summary>What an expected token counts for: 1, or what came of so many where that is far from all.</summary>
-    private double Belief => _came < Believable * _expected ? _came / _expected : 1;
+    /// <summary>Speed of all steps with the network, what they took to enter the text included, over plain decoding's; 0 before the first.</summary>
+    public double Net => _spent > 0 ? _won / _spent : 0;
+
+    /// <summary>Tokens that came and that were expected, older ones faded: for the next generation to begin with.</summary>
+    public (double Came, double Expected) Evidence => (_came, _expected);
+
+    /// <summary>What an expected token counts for.</summary>
+    private double Belief => _came / _expected;
 
     /// <summary>Starts a generation.</summary>
     /// <param name="plain">Of a plain step.</param>
     /// <param name="steps">Plain steps that it can take at most.</param>
     /// <param name="ratio">Speed of drafted steps over plain ones in earlier generations; 0 = not known.</param>
     /// <param name="on">Whether to begin with the network.</param>
-    public void Start(double plain, int steps, double ratio, bool on)
+    /// <param name="evidence"><see cref="Evidence"/> of earlier generations; zeros = none.</param>
+    public void Start(double plain, int steps, double ratio, bool on, (double Came, double Expected) evidence = default)
     {
         _plain = plain;
         _credit = (Share * plain * Math.Min(steps, Advance)) + (ratio >= Worth ? Trust * plain : 0);
-        (_seconds, _tokens) = ratio > 0 ? (4 * plain, 4 * ratio) : (0, 0);
         IsOn = on;
         (_pause, _waited, _tries, _entered) = (FirstPause, 0, 0, false);
-        (_came, _expected) = (Doubt, Doubt);
+        (_came, _expected) = evidence.Expected > 0 ? evidence : (Doubt, Doubt);
+        (_won, _spent) = (0, 0);
+        (_seconds, _tokens) = ratio > 0 ? (4 * plain, 4 * ratio / Belief) : (0, 0);
     }
 
     /// <summary>Whether the next step drafts with the network.</summary>
@@ -115,6 +120,11 @@ internal sealed class SpeculationBudget
         _plain = plain;
         Grant((Share * plain * tokens) + (_entered ? (plain * tokens) - seconds : 0));
         _entered = true;
+        Count(plain * tokens, seconds);
+        if (_credit < 0)
+        {
+            SwitchOff();
+        }
     }
 
     /// <summary>A step with the network.</summary>
@@ -128,6 +138,7 @@ internal sealed class SpeculationBudget
         (_tokens, _seconds) = ((_tokens * Fade) + expected, (_seconds * Fade) + seconds);
         (_came, _expected) = ((_came * LongFade) + tokens, (_expected * LongFade) + expected);
         Grant((Share * plain * tokens) + (plain * expected * Belief) - seconds);
+        Count(plain * expected * Belief, seconds);
         _tries++;
         bool pays = Ratio >= Worth;
         if (pays && _tries >= Tries)
@@ -136,11 +147,18 @@ internal sealed class SpeculationBudget
         }
         else if (_credit < 0 || (!pays && _tries >= Tries))
         {
-            IsOn = false;
-            (_waited, _tries) = (0, 0);
-            _pause = Math.Min(LongestPause, _pause * 2);
+            SwitchOff();
         }
     }
+
+    private void SwitchOff()
+    {
+        IsOn = false;
+        (_waited, _tries) = (0, 0);
+        _pause = Math.Min(LongestPause, _pause * 2);
+    }
+
+    private void Count(double won, double seconds) => (_won, _spent) = (_won + won, _spent + seconds);
 
     private void Grant(double seconds) => _credit = Math.Min(_credit + seconds, Most * _plain);
 }

@@ -12,34 +12,45 @@ internal sealed class SpeculationRecord
     private readonly Lock _lock = new();
     private readonly AcceptanceTable _table = new();
     private readonly double[] _passScales = new double[TreePlanner.Sizes];
-    private double _ratio, _plainScale = 1;
+    private (double Came, double Expected) _evidence;
+    private double _ratio, _net, _plainScale = 1;
     private int _skipped;
 
     /// <summary>Copies what is known into a generation's own table and planner.</summary>
-    /// <returns>Speed of drafted steps over plain ones, 0 = not known; a plain step's time over what the table of costs says; and whether to begin with the drafter.</returns>
-    public (double Ratio, double PlainScale, bool On) Begin(AcceptanceTable table, TreePlanner planner)
+    /// <returns>
+    /// Speed of drafted steps over plain ones, 0 = not known; a plain step's time over what the table of costs says; whether to begin with the drafter: it has paid, what it took to
+    /// enter the texts included; and <see cref="SpeculationBudget.Evidence"/>.
+    /// </returns>
+    public (double Ratio, double PlainScale, bool On, (double Came, double Expected) Evidence) Begin(AcceptanceTable table, TreePlanner planner)
     {
         lock (_lock)
         {
             table.CopyFrom(_table);
             planner.TakeOver(_passScales);
-            bool pays = _ratio is 0 or >= 1;
-            return (_ratio, _plainScale, pays || ++_skipped % TryAgain == 0);
+            bool pays = _net is 0 or >= 1;
+            return (_ratio, _plainScale, pays || ++_skipped % TryAgain == 0, _evidence);
         }
     }
 
     /// <summary>Takes over what a generation has seen.</summary>
-    public void End(AcceptanceTable table, TreePlanner planner, double ratio, double plainScale)
+    public void End(AcceptanceTable table, TreePlanner planner, SpeculationBudget budget, double plainScale)
     {
         lock (_lock)
         {
             _table.CopyFrom(table);
             planner.HandOver(_passScales);
             _plainScale = plainScale;
-            if (ratio > 0)
-            {
-                _ratio = _ratio == 0 ? ratio : _ratio + (Weight * (ratio - _ratio));
-            }
+            _evidence = budget.Evidence;
+            Mix(ref _ratio, budget.Ratio);
+            Mix(ref _net, budget.Net);
+        }
+    }
+
+    private static void Mix(ref double mean, double value)
+    {
+        if (value > 0)
+        {
+            mean = mean == 0 ? value : mean + (Weight * (value - mean));
         }
     }
 }

@@ -81,7 +81,10 @@ public sealed class AdaptiveTests
 
         // A hair below one: it begins without the network and tries it as soon as the pause is over.
         AcceptanceTable table = new();
-        late.Record.End(table, new TreePlanner(late.Costs, table, new Candidates(1)), 0.9999, 1);
+        SpeculationBudget lost = new();
+        lost.Start(1, 64, 0, on: true);
+        lost.Drafted(1, 0.9999, 1, 1);
+        late.Record.End(table, new TreePlanner(late.Costs, table, new Candidates(1)), lost, 1);
         GenerationRequest request = new() { Prompt = "The drafter proposes", MaxNewTokens = 200, IgnoreEndTokens = true, Lookup = LookupMode.Off };
         using Generation one = Tiny.Model.Begin(request with { Drafter = late });
         one.Prefill(CancellationToken.None);
@@ -130,15 +133,16 @@ public sealed class AdaptiveTests
 
     /// <summary>A session that left the start of the text out holds, for the rest, exactly what one that saw all of it does, and sees no more than that.</summary>
     [Theory]
-    [InlineData("moa")]
-    [InlineData("moa:1")]
-    public void A_window_holds_the_rows_of_the_whole_text_at_their_own_positions(string name)
+    [InlineData("moa", 60, 16)]
+    [InlineData("moa:1", 60, 16)]
+    [InlineData("moa", 200, 49)]
+    [InlineData("moa", 300, 64)]
+    public void A_window_holds_the_rows_of_the_whole_text_at_their_own_positions(string name, int mostTokens, int window)
     {
-        const int Window = 16;
         int[] prompt = [.. Enumerable.Range(0, 150).Select(static i => (i * i) % 41)];
         using Drafter drafter = Tiny.Open(name), other = Tiny.Open(name);
         drafter.Costs = Costs(network: 1e-6, row: 0);
-        GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 60, IgnoreEndTokens = true, Lookup = LookupMode.Off };
+        GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = mostTokens, IgnoreEndTokens = true, Lookup = LookupMode.Off };
         using Generation part = Tiny.Model.Begin(request with { Drafter = drafter });
         MoaSession windowed = Assert.IsType<MoaSession>(Assert.IsType<AdaptiveSession>(part.Session).Owned);
         List<(string Layer, int[] Positions, int[] Sees)> rows = [];
@@ -147,13 +151,13 @@ public sealed class AdaptiveTests
         part.Step();
         part.Step();
         Assert.Empty(rows);
-        int root = part.Tokens.Length - 1, skipped = root - Window;
+        int root = part.Tokens.Length - 1, skipped = root - window;
         part.Step();
 
         // The first pass of SA feeds the window and the root, the first of CA asks from the root over the window; deeper ones ask over the same rows.
-        Assert.Equal(("sa", root - Window, root), (rows[0].Layer, rows[0].Positions[0], rows[0].Positions[^1]));
-        Assert.Equal(Window + 1, rows[0].Positions.Length);
-        Assert.All(rows.Where(static r => r.Layer == "ca"), r => Assert.All(r.Sees, sees => Assert.Equal(Window, sees)));
+        Assert.Equal(("sa", root - window, root), (rows[0].Layer, rows[0].Positions[0], rows[0].Positions[^1]));
+        Assert.Equal(window + 1, rows[0].Positions.Length);
+        Assert.All(rows.Where(static r => r.Layer == "ca"), r => Assert.All(r.Sees, sees => Assert.Equal(window, sees)));
         Assert.Equal([root], rows.First(static r => r.Layer == "ca").Positions);
 
         using Generation whole = Tiny.Model.Begin(request with { PromptIds = part.Tokens[..^1].ToArray(), Drafter = other, Tree = new TreeSettings(3, 2, 5) });
@@ -161,7 +165,7 @@ public sealed class AdaptiveTests
         MoaSession full = Assert.IsType<MoaSession>(whole.Session);
         Assert.Equal(full.CrossCache.Length - skipped, windowed.CrossCache.Length);
         Assert.Equal(Rows(full.CrossCache, skipped, windowed.CrossCache.Length), Rows(windowed.CrossCache, 0, windowed.CrossCache.Length));
-        Assert.Equal(Rows(full.SelfCache, skipped, Window), Rows(windowed.SelfCache, 0, Window));
+        Assert.Equal(Rows(full.SelfCache, skipped, window), Rows(windowed.SelfCache, 0, window));
 
         static float[] Rows(KvCache cache, int first, int count)
         {

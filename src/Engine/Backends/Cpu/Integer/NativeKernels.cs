@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using LowLevelSpec.Interop.Cpu;
 using LowLevelSpec.Models;
@@ -87,7 +88,7 @@ internal static unsafe class NativeKernels
                     }
                 }
 
-                if (!sums.AsSpan(0, rows * sumsOfRow).SequenceEqual(expected.AsSpan(0, rows * sumsOfRow)))
+                if (!SameBits(sums.AsSpan(0, rows * sumsOfRow), expected.AsSpan(0, rows * sumsOfRow)))
                 {
                     return false;
                 }
@@ -143,13 +144,13 @@ internal static unsafe class NativeKernels
                             AttentionKernels<Simd16Of128, TElement>.AddValues(&native, e, stride, (TElement*)rows, size, (int*)at, count, o, queries);
                             for (int query = 0; query < queries; query++)
                             {
-                                if (!expected.AsSpan(query * stride, count).SequenceEqual(scores.AsSpan(query * stride, count)))
+                                if (!SameBits(expected.AsSpan(query * stride, count), scores.AsSpan(query * stride, count)))
                                 {
                                     return false;
                                 }
                             }
 
-                            if (!sums.AsSpan().SequenceEqual(others))
+                            if (!SameBits(sums, others))
                             {
                                 return false;
                             }
@@ -189,6 +190,9 @@ internal static unsafe class NativeKernels
         return true;
     }
 
+    /// <summary>Bits, not values: 0 is not -0, and a NaN is itself.</summary>
+    private static bool SameBits(ReadOnlySpan<float> one, ReadOnlySpan<float> other) => MemoryMarshal.AsBytes(one).SequenceEqual(MemoryMarshal.AsBytes(other));
+
     private static bool Compare(NativeTiles tiles, TensorType type, float[] x, int rows, int blocks, Random random)
     {
         const int groups = 3, outputs = groups * PackedWeights.GroupOutputs;
@@ -206,7 +210,7 @@ internal static unsafe class NativeKernels
         float[] expected = new float[rows * outputs], actual = new float[rows * outputs];
         Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: false), PackedWeights.InputFormatOf(type, ints: false), null, expected);
         Multiply(IntegerKernels<Simd16Of128, ByteLanesOf128>.For(type, native: true), PackedWeights.InputFormatOf(type, ints: true), tiles.Int8, actual);
-        return expected.AsSpan().SequenceEqual(actual);
+        return SameBits(expected, actual);
 
         void Multiply(delegate*<void*, int, int, void> kernel, InputFormat format, void* function, float[] results)
         {
@@ -248,7 +252,7 @@ internal static unsafe class NativeKernels
             { Any: false } => (null, $"{note}: nothing in it that this processor runs, the C# kernels run"),
             _ when (tiles.Int8 != null && !Agrees(tiles)) || (tiles.Half != null && !HalvesAgree(tiles)) || (tiles.Scores != null && !AttentionAgrees(tiles)) =>
                 (null, $"{note}: its results differ from the C# kernels', which run instead; build it again with ./build.sh native"),
-            _ => (tiles, $"{note}: {instructions} in use{(tiles.Int8 == null ? " for 16-bit floats" : tiles.Half == null ? " for integers" : "")}"),
+            _ => (tiles, $"{note}: {instructions} in use{(tiles.Int8 == null ? " for all but integers" : tiles.Half == null ? " for integers" : "")}"),
         };
     }
 }
