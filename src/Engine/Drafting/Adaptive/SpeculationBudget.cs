@@ -3,7 +3,7 @@ namespace LowLevelSpec.Engine.Drafting.Adaptive;
 /// <summary>
 /// Says whether the drafter's network pays, and when to try it again: rates over the last drafted steps against plain decoding, and an account of
 /// seconds won and lost, whose overdraft is a small share of the time that plain decoding would have taken. So a drafter that does not pay costs
-/// at most that share, however often it is tried. What a step wins is what its tree was expected to commit: what it did commit is one draw of that, and
+/// at most that share, however often it is tried, besides what entering a text takes, which is weighed beforehand. What a step wins is what its tree was expected to commit: what it did commit is one draw of that, and
 /// a few unlucky draws would switch off a drafter that pays. What came over what was expected, over many steps and texts, corrects it. Times are in seconds.
 /// </summary>
 internal sealed class SpeculationBudget
