@@ -35,7 +35,7 @@ public abstract unsafe class HalfMatMulTests
         }
     }
 
-    /// <summary>Infinite weights and inputs end as IEEE arithmetic ends them, in their own outputs only.</summary>
+    /// <summary>An infinite weight and one that is no number end as IEEE arithmetic ends them, in their own outputs only.</summary>
     [Fact]
     public void What_is_not_finite_stays_in_its_output()
     {
