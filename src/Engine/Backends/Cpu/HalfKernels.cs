@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace LowLevelSpec.Engine.Backends.Cpu;
 
@@ -217,11 +216,7 @@ internal static unsafe class HalfKernels<TVec>
         TVec a = TVec.Zero, b = TVec.Zero;
         for (nint i = 0; i < inputs; i++, weights += PackedHalves.GroupOutputs)
         {
-            if (Sse.IsSupported)
-            {
-                Sse.Prefetch0((byte*)weights + PackedWeights.PrefetchDistance);
-            }
-
+            SimdMath.Prefetch((byte*)weights + PackedWeights.PrefetchDistance);
             TVec y = TVec.Broadcast(x[i]);
             a = TVec.Fma(TElement.Load(weights), y, a);
             b = TVec.Fma(TElement.Load(weights + Lanes), y, b);

@@ -171,6 +171,18 @@ public sealed class PlanningTests
         Assert.InRange(speed, 0.97, 1.01);
     }
 
+    /// <summary>The first entering was weighed against the whole text; one after the other that wins nothing ends it.</summary>
+    [Fact]
+    public void Entering_again_and_again_switches_off()
+    {
+        SpeculationBudget budget = new();
+        budget.Start(1, 64, 0, on: true);
+        budget.Entered(1, 1, 4);
+        Assert.True(budget.IsOn);
+        budget.Entered(1, 1, 4);
+        Assert.False(budget.IsOn);
+    }
+
     /// <summary>Texts that end long before they may: what entering them took is never won back, and is learned.</summary>
     [Theory]
     [InlineData(4)]
