@@ -121,6 +121,9 @@ run_tests() {
     awk '/^skipped / { getline; sub(/^ +/, ""); reasons[$0]++ }
          END { for (reason in reasons) printf "skipped %d: %s\n", reasons[reason], reason }' "$log" | sort
 
+    # What failed is repeated where it is read first: each failure with the first 20 lines of what it says.
+    awk '/^failed / { left = 21 } /^[^ ]/ && !/^failed / { left = 0 } left-- > 0' "$log"
+
     # It closes with lines "  total: 3", "  failed: 0", "  succeeded: 2", "  skipped: 1", summed over the projects.
     total=$(count total "$log") failed=$(count failed "$log") passed=$(count succeeded "$log") skipped=$(count skipped "$log")
     [[ -n $total && -n $failed && -n $passed && -n $skipped ]] || die "the tests ended without a summary"

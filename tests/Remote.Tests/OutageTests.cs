@@ -118,7 +118,8 @@ public sealed class OutageTests
     [Fact]
     public async Task A_write_given_up_after_all_its_results_had_come_is_asked_for_anew()
     {
-        // The stream is cut after two results; the server gives the rest up, and what it stored ends where the client already is.
+        // The stream is cut after two results; the server gives the rest up, and what it stored ends where the client already is. A machine that stands still for half a
+        // second makes the client ask again: the same request has the same answer.
         int prompt = 0;
         List<ulong> requests = [];
         IEnumerable<ServerMessage?> Answer(ClientMessage message)
@@ -135,7 +136,7 @@ public sealed class OutageTests
             for (int i = 1; i <= 2; i++)
             {
                 int verified = prompt + i + (id == 2 ? 0 : 2);
-                bool end = id == 3 && i == 2, givenUp = requests.Count == 2 && i == 2;
+                bool end = id == 3 && i == 2, givenUp = requests.Count > 1 && id == 2 && i == 2;
                 yield return Result(id, verified, last: end || givenUp, end ? Protocol.Finish.Length : Protocol.Finish.None);
             }
 
