@@ -1,5 +1,6 @@
 using LowLevelSpec.Engine;
 using LowLevelSpec.Engine.Decoding;
+using LowLevelSpec.Models;
 using LowLevelSpec.Remote.Client;
 using LowLevelSpec.Remote.Server;
 
@@ -54,6 +55,23 @@ public sealed class Loopback : IDisposable
     public GenerationResult Plain(GenerationRequest request) => Served.Model.Generate(request with { Drafter = null, Tree = null });
 
     public Task<TargetServer> StartAsync(ServerOptions? options = null) => TargetServer.StartAsync(Served, options ?? new ServerOptions());
+
+    /// <summary>A server at the address of one that has gone: meanwhile its port may be the near end of somebody's connection, for a moment.</summary>
+    public static async Task<TargetServer> StartAgainAsync(ServedModel served, ServerOptions options)
+    {
+        using CancellationTokenSource over = new(Patience.Longest);
+        while (true)
+        {
+            try
+            {
+                return await TargetServer.StartAsync(served, options);
+            }
+            catch (InputException) when (!over.IsCancellationRequested)
+            {
+                await Task.Delay(20);
+            }
+        }
+    }
 
     public static RemoteOptions To(TargetServer server) => To(server.Address);
 

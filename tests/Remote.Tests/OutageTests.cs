@@ -346,7 +346,7 @@ public sealed class OutageTests
 
         public async Task StartAgainAsync()
         {
-            _server = await TargetServer.StartAsync(_served, _options);
+            _server = await Loopback.StartAgainAsync(_served, _options);
             Address = _server.Address;
         }
 

@@ -183,9 +183,12 @@ public sealed class HostileClientTests
             await using RawClient client = new(server, "f");
             await client.OpenAsync();
             Task<Status> end = client.EndAsync();
+
+            // Many messages fit into the connection before the server has read the first: until it ends the stream.
+            using CancellationTokenSource over = new(Patience.Longest);
             Exception? stopped = await Record.ExceptionAsync(async () =>
             {
-                for (ulong i = 0; i < 5000; i++)
+                for (ulong i = 0; !over.IsCancellationRequested; i++)
                 {
                     await client.SendAsync(new ClientMessage { Heartbeat = new Heartbeat { Number = i } });
                 }
@@ -211,11 +214,11 @@ public sealed class HostileClientTests
                 await client.SendAsync(start).WaitAsync(TimeSpan.FromSeconds(2));
             }
         });
-        await UntilAsync(() => server.Sessions == 0);
+        await Patience.UntilAsync(() => server.Sessions == 0, "the server ends the session");
     });
 
     [Fact]
-    public Task A_client_that_says_nothing_is_dropped() => BesideAnHonestClientAsync(new ServerOptions { IdleTimeout = TimeSpan.FromSeconds(1) }, async server =>
+    public Task A_client_that_says_nothing_is_dropped() => BesideAnHonestClientAsync(new ServerOptions { IdleTimeout = TimeSpan.FromSeconds(3) }, async server =>
     {
         await using RawClient mute = new(server), silent = new(server);
         await silent.OpenAsync();
@@ -240,7 +243,7 @@ public sealed class HostileClientTests
             2 => [0, 0, 0, 0x0F, 0xFF, .. garbage],
             _ => [1, 0, 0, 0x07, 0xD0, .. garbage],
         };
-        using HttpClient http = new() { Timeout = RawClient.Patience };
+        using HttpClient http = new() { Timeout = Patience.Longest };
         using HttpRequestMessage request = new(HttpMethod.Post, new Uri(server.Address, "/llspec.remote.v1.Target/Session"))
         {
             Version = HttpVersion.Version20,
@@ -266,7 +269,7 @@ public sealed class HostileClientTests
             {
                 await raw.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(hello));
                 raw.Client.Shutdown(SocketShutdown.Send);
-                while (await raw.GetStream().ReadAsync(new byte[4096]).AsTask().WaitAsync(RawClient.Patience) > 0)
+                while (await raw.GetStream().ReadAsync(new byte[4096]).AsTask().WaitAsync(Patience.Longest) > 0)
                 {
                 }
             });
@@ -334,16 +337,8 @@ public sealed class HostileClientTests
         IReadOnlyList<int> plain = Pair.Plain(request).OutputIds;
         Task<RemoteResult> beside = honest.RunAsync(request);
         await attack(server);
-        Assert.Equal(plain, (await beside.WaitAsync(RawClient.Patience)).OutputIds);
-        Assert.Equal(plain, (await honest.RunAsync(request).WaitAsync(RawClient.Patience)).OutputIds);
+        Assert.Equal(plain, (await beside.WaitAsync(Patience.Longest)).OutputIds);
+        Assert.Equal(plain, (await honest.RunAsync(request).WaitAsync(Patience.Longest)).OutputIds);
     }
 
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        using CancellationTokenSource patience = new(RawClient.Patience);
-        while (!condition())
-        {
-            await Task.Delay(20, patience.Token);
-        }
-    }
 }

@@ -8,9 +8,6 @@ namespace LowLevelSpec.Remote.Tests.Hostile;
 /// <summary>A client that says whatever it likes.</summary>
 internal sealed class RawClient : IAsyncDisposable
 {
-    /// <summary>What happens does so long before; nothing is measured.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
-
     private readonly GrpcChannel _channel;
     private readonly AsyncDuplexStreamingCall<ClientMessage, ServerMessage> _call;
 
@@ -43,7 +40,7 @@ internal sealed class RawClient : IAsyncDisposable
     /// <summary>A correct Start.</summary>
     public static Start GoodStart(ulong id = 1) => new() { RequestId = id, MaxTokens = 64, Tokens = { 10, 11, 12 } };
 
-    public Task SendAsync(ClientMessage message) => _call.RequestStream.WriteAsync(message).WaitAsync(Patience);
+    public Task SendAsync(ClientMessage message) => _call.RequestStream.WriteAsync(message).WaitAsync(Patience.Longest);
 
     public Task SendAsync(Start start) => SendAsync(new ClientMessage { Start = start });
 
@@ -52,7 +49,7 @@ internal sealed class RawClient : IAsyncDisposable
     public Task SendAsync(Write write) => SendAsync(new ClientMessage { Write = write });
 
     /// <summary>The next message.</summary>
-    public async Task<ServerMessage> ReceiveAsync() => await _call.ResponseStream.MoveNext(default).WaitAsync(Patience)
+    public async Task<ServerMessage> ReceiveAsync() => await _call.ResponseStream.MoveNext(default).WaitAsync(Patience.Longest)
         ? _call.ResponseStream.Current
         : throw new InvalidOperationException("the stream has ended well");
 
@@ -76,7 +73,7 @@ internal sealed class RawClient : IAsyncDisposable
     {
         try
         {
-            while (await _call.ResponseStream.MoveNext(default).WaitAsync(Patience))
+            while (await _call.ResponseStream.MoveNext(default).WaitAsync(Patience.Longest))
             {
             }
 

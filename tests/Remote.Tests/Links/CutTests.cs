@@ -59,7 +59,7 @@ public sealed class CutTests
                 {
                     int port = server.Address.Port;
                     await server.DisposeAsync();
-                    server = await Pair.StartAsync(new ServerOptions { Listen = $"127.0.0.1:{port}" });
+                    server = await Loopback.StartAgainAsync(Pair.Served, new ServerOptions { Listen = $"127.0.0.1:{port}" });
                 }
             }
 
@@ -132,12 +132,5 @@ public sealed class CutTests
         await ForgottenAsync(server);
     }
 
-    private static async Task ForgottenAsync(TargetServer server)
-    {
-        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(60));
-        while (server.Sessions > 0 || server.KvBytes > 0)
-        {
-            await Task.Delay(20, patience.Token);
-        }
-    }
+    private static Task ForgottenAsync(TargetServer server) => Patience.UntilAsync(() => server.Sessions == 0 && server.KvBytes == 0, "the server forgets its sessions");
 }

@@ -9,7 +9,6 @@ namespace LowLevelSpec.Remote.Tests.Links;
 public sealed class LinkRelayTests : IAsyncDisposable
 {
     /// <summary>Long enough for a busy machine: what should happen does so long before, and nothing is measured.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly TcpListener _server = new(IPAddress.Loopback, 0);
     private readonly List<IDisposable> _sockets = [];
@@ -34,9 +33,9 @@ public sealed class LinkRelayTests : IAsyncDisposable
         (Socket client, Socket server) = await ConnectAsync(LinkProfile.None);
         byte[] up = Bytes(3_000_000, 1), down = Bytes(2_000_000, 2);
         Task<byte[]> atServer = ReadAsync(server, up.Length), atClient = ReadAsync(client, down.Length);
-        await Task.WhenAll(client.SendAllAsync(up), server.SendAllAsync(down)).WaitAsync(Patience);
-        Assert.Equal(up, await atServer.WaitAsync(Patience));
-        Assert.Equal(down, await atClient.WaitAsync(Patience));
+        await Task.WhenAll(client.SendAllAsync(up), server.SendAllAsync(down)).WaitAsync(Patience.Longest);
+        Assert.Equal(up, await atServer.WaitAsync(Patience.Longest));
+        Assert.Equal(down, await atClient.WaitAsync(Patience.Longest));
 
         // A relay counts what it has handed on, so the last bytes may arrive before they are counted.
         for (int i = 0; i < 1000 && _relay!.BytesUp + _relay.BytesDown < up.Length + down.Length; i++)
@@ -46,11 +45,11 @@ public sealed class LinkRelayTests : IAsyncDisposable
 
         Assert.Equal((3_000_000, 2_000_000), (_relay!.BytesUp, _relay.BytesDown));
         client.Shutdown(SocketShutdown.Send);
-        Assert.Equal(0, await server.ReceiveAsync(new byte[1]).WaitAsync(Patience));
+        Assert.Equal(0, await server.ReceiveAsync(new byte[1]).WaitAsync(Patience.Longest));
 
         // The other half of the connection still works.
         await server.SendAllAsync([7]);
-        Assert.Equal([7], await ReadAsync(client, 1).WaitAsync(Patience));
+        Assert.Equal([7], await ReadAsync(client, 1).WaitAsync(Patience.Longest));
     }
 
     [Theory]
@@ -107,12 +106,12 @@ public sealed class LinkRelayTests : IAsyncDisposable
         _relay!.OnCut = cut.SetResult;
         _relay.Arm(new LinkCut(CutKind.Reset, LinkDirection.Up, bytes));
         Task sending = client.SendAllAsync(Bytes(200_000, 4));
-        await cut.Task.WaitAsync(Patience);
+        await cut.Task.WaitAsync(Patience.Longest);
         Assert.Equal((bytes, 1), (_relay.BytesUp, _relay.Cuts));
-        await Assert.ThrowsAnyAsync<SocketException>(() => ReadAsync(server, 200_000)).WaitAsync(Patience);
-        await Task.WhenAny(sending).WaitAsync(Patience);
-        await Assert.ThrowsAnyAsync<SocketException>(() => ReadAsync(client, 1)).WaitAsync(Patience);
-        await UntilAsync(() => _relay.Connections == 0);
+        await Assert.ThrowsAnyAsync<SocketException>(() => ReadAsync(server, 200_000)).WaitAsync(Patience.Longest);
+        await Task.WhenAny(sending).WaitAsync(Patience.Longest);
+        await Assert.ThrowsAnyAsync<SocketException>(() => ReadAsync(client, 1)).WaitAsync(Patience.Longest);
+        await Patience.UntilAsync(() => _relay.Connections == 0, "the relay lets its connections go");
     }
 
     [Fact]
@@ -122,14 +121,14 @@ public sealed class LinkRelayTests : IAsyncDisposable
         _relay!.Arm(new LinkCut(CutKind.Silence, LinkDirection.Up, 10));
         byte[] up = Bytes(100, 5);
         await client.SendAllAsync(up);
-        Assert.Equal(up[..10], await ReadAsync(server, 10).WaitAsync(Patience));
+        Assert.Equal(up[..10], await ReadAsync(server, 10).WaitAsync(Patience.Longest));
         Task<byte[]> rest = ReadAsync(server, 90), answer = ReadAsync(client, 1);
         await server.SendAllAsync([9]);
         await SettleAsync();
         Assert.False(rest.IsCompleted || answer.IsCompleted);
         _relay.Restore();
-        Assert.Equal(up[10..], await rest.WaitAsync(Patience));
-        Assert.Equal([9], await answer.WaitAsync(Patience));
+        Assert.Equal(up[10..], await rest.WaitAsync(Patience.Longest));
+        Assert.Equal([9], await answer.WaitAsync(Patience.Longest));
     }
 
     [Fact]
@@ -140,11 +139,11 @@ public sealed class LinkRelayTests : IAsyncDisposable
         Task<byte[]> up = ReadAsync(server, 1);
         await client.SendAllAsync([1]);
         await server.SendAllAsync([2]);
-        Assert.Equal([2], await ReadAsync(client, 1).WaitAsync(Patience));
+        Assert.Equal([2], await ReadAsync(client, 1).WaitAsync(Patience.Longest));
         await SettleAsync();
         Assert.False(up.IsCompleted);
         _relay.Restore();
-        Assert.Equal([1], await up.WaitAsync(Patience));
+        Assert.Equal([1], await up.WaitAsync(Patience.Longest));
     }
 
     [Fact]
@@ -158,13 +157,13 @@ public sealed class LinkRelayTests : IAsyncDisposable
             // The reset may come before connecting has returned.
             await late.ConnectAsync(_relay.EndPoint);
             await ReadAsync(late, 1);
-        }).WaitAsync(Patience);
+        }).WaitAsync(Patience.Longest);
         await client.SendAllAsync([1]);
-        Assert.Equal([1], await ReadAsync(server, 1).WaitAsync(Patience));
+        Assert.Equal([1], await ReadAsync(server, 1).WaitAsync(Patience.Longest));
         _relay.Restore();
         (client, server) = await ConnectAsync();
         await client.SendAllAsync([3]);
-        Assert.Equal([3], await ReadAsync(server, 1).WaitAsync(Patience));
+        Assert.Equal([3], await ReadAsync(server, 1).WaitAsync(Patience.Longest));
     }
 
     private async Task<(Socket Client, Socket Server)> ConnectAsync(LinkProfile profile, TimeProvider? time = null)
@@ -178,7 +177,7 @@ public sealed class LinkRelayTests : IAsyncDisposable
         Socket client = Keep(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
         Task<Socket> accepting = _server.AcceptSocketAsync();
         await client.ConnectAsync(_relay!.EndPoint);
-        return (client, Keep(await accepting.WaitAsync(Patience)));
+        return (client, Keep(await accepting.WaitAsync(Patience.Longest)));
     }
 
     private Socket Keep(Socket socket)
@@ -218,14 +217,6 @@ public sealed class LinkRelayTests : IAsyncDisposable
         }
     }
 
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        using CancellationTokenSource patience = new(Patience);
-        while (!condition())
-        {
-            await Task.Delay(1, patience.Token);
-        }
-    }
 }
 
 internal static class SocketExtensions
