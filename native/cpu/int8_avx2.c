@@ -58,7 +58,7 @@ ALWAYS ints total(const int layout, ints sums, const uint8_t *p) {
 #define DOT(layout, sums, a, b) dot(layout, sums, a, b)
 #define TOTAL(layout, sums, p) total(layout, sums, p)
 #define CHAINS 1
-/* Half a group's sums with four rows fill the registers; one row reads two groups as two streams, which come faster than one. */
+/* Half a group's sums with four rows fill the registers; one row reads two long streams, which come faster than one. */
 #define MOST_GROUPS(rows) ((rows) <= 2 ? 2 : 1)
 #define PARTS_AT_ONCE(layout, rows) ((rows) <= 2 || (layout) < LLSPEC_FOUR_BITS ? 2 : 1)
 #define STREAMS 1

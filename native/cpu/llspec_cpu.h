@@ -39,7 +39,7 @@ LLSPEC_EXPORT uint32_t llspec_cpu_features(void);
  * block lie side by side. Per block: sum = fma((float)integers, scale_w * scale_x, sum), then for minima sum = fma(minimum, scale_x * inputs, sum).
  * K types (blocks: a multiple of 8) have one such step for the lower and one for the upper 16 inputs, with scale_w = d s, then, but for Q6_K, sum = fma(-(m t), scale_x * inputs, sum);
  * for Q6_K a row's 44 bytes end in two ints, -32 times the sums of either half.
- * Meanwhile lines * blocks cache lines per group from ahead on are asked for, wherever they lie.
+ * Meanwhile lines * blocks cache lines per group are asked for, wherever they lie: those of group i from ahead + i * s on, s being their bytes, but group_bytes at most.
  */
 LLSPEC_EXPORT void llspec_int8_tile(
     int32_t layout, const uint8_t *weights, int64_t group_bytes, int32_t groups, const uint8_t *inputs, int32_t blocks, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);
@@ -82,7 +82,7 @@ LLSPEC_EXPORT void llspec_bf16_gemm(const llspec_gemm *job, uint32_t *scratch);
 /*
  * sums[(group * rows + row) * 32 + output] for groups of 32 outputs, one after the other, and 1 to 6 rows: a group holds, input by input, the halves of its 32 outputs, a cache
  * line; x holds rows of f32, stride apart. Each sum is one chain, sum = fma(weight, x, sum), over the inputs in ascending order. Meanwhile lines cache lines
- * per 8 inputs and group from ahead on are asked for, wherever they lie.
+ * per 8 inputs and group from ahead on are asked for, wherever they lie, 8 of them a group's bytes apart.
  */
 LLSPEC_EXPORT void llspec_half_tile(
     int32_t layout, const uint8_t *weights, int32_t groups, const float *x, int64_t stride, int32_t inputs, int32_t rows, const uint8_t *ahead, int32_t lines, float *sums);

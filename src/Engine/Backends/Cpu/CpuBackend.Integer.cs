@@ -183,6 +183,7 @@ public sealed unsafe partial class CpuBackend
                 Rows = product.Rows,
                 Function = Int8Tile,
                 Layout = NativeLayouts.Of(weights[i].Type),
+                Ahead = _native?.IntegersAhead(product.Rows) ?? 0,
                 Target = targets[i],
                 TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),
             };

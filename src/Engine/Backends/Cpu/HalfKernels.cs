@@ -14,6 +14,9 @@ internal unsafe struct HalfJob
     /// <summary>Weight layout of the tiles: 0 = IEEE halves, 1 = bfloat16.</summary>
     public int Layout;
 
+    /// <summary>Bytes ahead of its weights at which a single tile asks the native library for more.</summary>
+    public long Ahead;
+
     /// <summary>Packed groups (<see cref="PackedHalves"/>).</summary>
     public byte* Weights;
 
@@ -113,7 +116,7 @@ internal static unsafe class HalfKernels<TVec>
         for (int end; group < endGroup; group = end)
         {
             end = Math.Min(group + together, endGroup);
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (count == 1 ? PackedWeights.PrefetchDistance : job->GroupBytes);
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (count == 1 ? job->Ahead : job->GroupBytes);
             float* decoded = null;
             if (function == null && count > 1)
             {

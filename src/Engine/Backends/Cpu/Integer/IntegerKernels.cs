@@ -36,6 +36,9 @@ internal unsafe struct IntegerJob
     /// <summary>Its weight layout (<see cref="NativeLayouts"/>).</summary>
     public int Layout;
 
+    /// <summary>Bytes ahead of its weights at which a few rows ask it for more.</summary>
+    public long Ahead;
+
     /// <summary>Where the results go.</summary>
     public MatMulTarget Target;
 

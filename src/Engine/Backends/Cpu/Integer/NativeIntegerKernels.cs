@@ -23,8 +23,13 @@ internal static class NativeLayouts
 internal static unsafe class NativeIntegerKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {
-    // Groups of one call, and the bytes of weights that stay in the first-level cache while several tiles of rows pass by.
-    private const int MostGroups = 8, TogetherBytes = 24 * 1024;
+    // Groups of one call and, where one row passes by, their bytes: streams of some length, and the collector waits for a call to return.
+    private const int MostGroups = 24;
+
+    private const long CallBytes = 256 * 1024;
+
+    // Bytes of weights that stay in the first-level cache while several tiles of rows pass by, and groups where four rows do.
+    private const int TogetherBytes = 24 * 1024, GroupsTogether = 8;
 
     private const int Line = 64;
 
@@ -42,7 +47,8 @@ internal static unsafe class NativeIntegerKernels<TVec>
         int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles), passes = endTile - firstTile;
         int blocks = job->Blocks;
         bool stream = passes == 1 && job->Rows <= MostStreamingRows;
-        int together = stream && job->Rows > 1 ? 1 : passes == 1 ? MostGroups : (int)Math.Clamp(TogetherBytes / job->GroupBytes / 2 * 2, 2, MostGroups);
+        int together = passes > 1 ? (int)Math.Clamp(TogetherBytes / job->GroupBytes / 2 * 2, 2, GroupsTogether)
+            : !stream ? GroupsTogether : job->Rows > 1 ? 1 : (int)Math.Clamp(CallBytes / job->GroupBytes, 1, MostGroups);
 
         // While some weights are multiplied with all rows, the next ones travel, a share of them with every tile.
         int lines = (int)((job->GroupBytes + ((long)Line * blocks * passes) - 1) / ((long)Line * blocks * passes));
@@ -51,7 +57,7 @@ internal static unsafe class NativeIntegerKernels<TVec>
         for (int count; group < endGroup; group += count)
         {
             count = Math.Min(together, endGroup - group);
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (stream ? PackedWeights.PrefetchDistance : passes > 1 ? count * job->GroupBytes : 2 * job->GroupBytes);
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (stream ? job->Ahead : passes > 1 ? count * job->GroupBytes : 2 * job->GroupBytes);
             for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines * count)
             {
                 int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;
