@@ -179,6 +179,49 @@ public sealed class AdaptiveTests
         }
     }
 
+    /// <summary>A network that holds rows and was off for a while takes in just what it missed; only after a long while it leaves out all but a window, as where it holds nothing.</summary>
+    [Theory]
+    [InlineData(0.68, true)]
+    [InlineData(0.58, false)]
+    public void A_network_a_little_behind_keeps_what_it_holds_and_one_far_behind_begins_anew(double speed, bool keeps)
+    {
+        int[] prompt = [.. Enumerable.Range(0, 150).Select(static i => (i * i) % 41)];
+        using Drafter drafter = Tiny.Open("moa");
+        StepCosts costs = Costs(network: 1e-6, row: 0);
+
+        // So long that no step of a machine that stands still passes for one.
+        drafter.Costs = costs with { Pass = [.. costs.Pass.Select(static seconds => 1000 * seconds)] };
+
+        // The network is off until its share of the time has grown to what another try may lose: the slower it was, the more tokens that takes.
+        AcceptanceTable table = new();
+        SpeculationBudget lost = new();
+        lost.Start(1000, 64, 0, on: true);
+        lost.Drafted(1000, speed, 1, 1000);
+        drafter.Record.End(table, new TreePlanner(drafter.Costs, table, new Candidates(1)), lost, 1);
+        GenerationRequest request = new() { PromptIds = prompt, MaxNewTokens = 100, IgnoreEndTokens = true, Lookup = LookupMode.Off, Drafter = drafter };
+        using Generation text = Tiny.Model.Begin(request);
+        MoaSession network = Assert.IsType<MoaSession>(Assert.IsType<AdaptiveSession>(text.Session).Owned);
+        text.Prefill(CancellationToken.None);
+
+        // All of the prompt, and SA the root besides.
+        network.Draft(new DraftTree());
+        int held = text.Tokens.Length - 1, root;
+        List<(string Layer, int[] Positions, int[] Sees)> rows = [];
+        network.TraceRows = (layer, batch) => rows.Add((layer, batch.Positions.ToArray(), batch.Prefix.ToArray()));
+        do
+        {
+            root = text.Tokens.Length - 1;
+            text.Step();
+        }
+        while (rows.Count == 0 && root < held + 99);
+
+        int window = Math.Max(16, (prompt.Length + 100 - (root + 1)) / 4), first = keeps ? held + 1 : root - window, sees = keeps ? root : window;
+        Assert.InRange(root - held, keeps ? window + 1 : 65, keeps ? 64 : 98);
+        Assert.Equal("sa", rows[0].Layer);
+        Assert.Equal(Enumerable.Range(first, root + 1 - first), rows[0].Positions);
+        Assert.All(rows.Where(static r => r.Layer == "ca"), r => Assert.All(r.Sees, seen => Assert.Equal(sees, seen)));
+    }
+
     [Fact]
     public void Lookup_joins_a_network_that_is_off()
     {
