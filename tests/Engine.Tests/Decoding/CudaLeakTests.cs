@@ -74,7 +74,7 @@ public sealed partial class CudaLeakTests
     }
 
     /// <summary>Bytes that native code holds: what glibc has handed out and not got back, else the process' private memory without what the collector committed.</summary>
-    private static long OutsideTheHeap()
+    internal static long OutsideTheHeap()
     {
         Collect();
         try

@@ -154,7 +154,7 @@ public sealed class DraftVocabularyTests
     }
 
     /// <summary>The tiny MoA drafter with a table in its file and a size in its config.</summary>
-    private static unsafe string Checkpoint(long[]? table, int? size)
+    internal static unsafe string Checkpoint(long[]? table, int? size)
     {
         string folder = Directory.CreateDirectory(Path.Combine(Tiny.Folder, "trimmed-" + Guid.NewGuid().ToString("N"))).FullName;
         using SafetensorsFile file = SafetensorsFile.Open(Path.Combine(Tiny.Path_("moa"), "model.safetensors"));
