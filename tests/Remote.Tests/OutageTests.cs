@@ -152,10 +152,38 @@ public sealed class OutageTests
         Assert.Equal((ulong[])[2, 3], requests.Distinct());
         Assert.Equal(1, result.Statistics.Reconnects);
         Assert.Equal([.. Enumerable.Range(prompt, 5)], result.OutputIds);
+    }
 
-        // Next to each place in the text a token of that number.
-        static ServerMessage Result(ulong id, int verified, bool last, Protocol.Finish finish = Protocol.Finish.None) =>
-            new() { Result = new Result { RequestId = id, Verified = (uint)verified, Next = (uint)verified, Last = last, Finish = finish } };
+    [Fact]
+    public async Task An_answer_that_comes_again_slowly_is_waited_for()
+    {
+        // The stream is cut after twelve results, which come again on the next one. All of them together take longer than the deadline of an answer without progress; each is progress on its
+        // stream, though the client has it already. Where a busy machine stands still for that long the answer comes once more.
+        const int cut = 12;
+        int prompt = 0, asked = 0;
+        IEnumerable<ServerMessage?> Answer(ClientMessage message)
+        {
+            if (message.Start is { } start)
+            {
+                prompt = start.Tokens.Count;
+                yield return Result(1, prompt, last: true);
+                yield break;
+            }
+
+            bool first = asked++ == 0;
+            for (int i = 1; i <= cut; i++)
+            {
+                Thread.Sleep(first ? 0 : 200);
+                yield return Result(2, prompt + i, last: false);
+            }
+
+            yield return first ? null : Result(2, prompt + cut + 1, last: true, Protocol.Finish.Length);
+        }
+
+        await using ScriptedServer server = await ScriptedServer.StartAsync(Answer);
+        RemoteOptions options = Loopback.To(server.Address) with { AnswerDeadline = TimeSpan.FromSeconds(2), GiveUpAfter = TimeSpan.FromSeconds(20) };
+        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(Loopback.Request(1, cut + 2), RemoteMethod.Streamed).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Equal([.. Enumerable.Range(prompt, cut + 2)], result.OutputIds);
     }
 
     [Fact]
@@ -244,6 +272,10 @@ public sealed class OutageTests
             Assert.Equal(pair.Plain(request).OutputIds, result.OutputIds);
         }
     }
+
+    /// <summary>A scripted result: next to each place in the text a token of that number.</summary>
+    private static ServerMessage Result(ulong id, int verified, bool last, Protocol.Finish finish = Protocol.Finish.None) =>
+        new() { Result = new Result { RequestId = id, Verified = (uint)verified, Next = (uint)verified, Last = last, Finish = finish } };
 
     private static async Task<Reader> ReadWithOutageAsync(RemoteStream stream, Restarting server, int writtenAlone)
     {
