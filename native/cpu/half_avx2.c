@@ -6,7 +6,8 @@ typedef __m256 floats;
 #define TILE_NAME llspec_half_tile_256
 #define LANES 8
 /* Few rows wait for memory, and two long streams come faster than one; more wait for products. */
-#define GROUPS_AT_ONCE(rows) ((rows) <= 3 ? 2 : 1)
+#define GROUPS_AT_ONCE(rows) ((rows) <= 5 ? 2 : 1)
+#define GROUPS_HELD(groups, rows) ((rows) <= 3 ? (groups) : 1)
 /* Of sixteen registers twelve hold sums at most; with three rows the others are their inputs and one weight. */
 #define PARTS_AT_ONCE(rows) ((rows) <= 3 ? 4 : 2)
 #define WEIGHTS_FIRST(rows) ((rows) <= 3)

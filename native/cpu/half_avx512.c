@@ -6,6 +6,7 @@ typedef __m512 floats;
 #define TILE_NAME llspec_half_tile
 #define LANES 16
 #define GROUPS_AT_ONCE(rows) 1
+#define GROUPS_HELD(groups, rows) 1
 #define PARTS_AT_ONCE(rows) 2
 #define WEIGHTS_FIRST(rows) 0
 #define FZERO() _mm512_setzero_ps()

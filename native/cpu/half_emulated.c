@@ -57,6 +57,7 @@ static floats upper_halves(const uint8_t *p) {
 #define TILE_NAME llspec_half_tile
 #define LANES 16
 #define GROUPS_AT_ONCE(rows) 1
+#define GROUPS_HELD(groups, rows) 1
 #define PARTS_AT_ONCE(rows) 2
 #define WEIGHTS_FIRST(rows) 0
 #define FZERO() zero()

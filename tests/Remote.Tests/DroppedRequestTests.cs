@@ -28,7 +28,7 @@ public sealed class DroppedRequestTests
         using ServerCore core = new(pair.Served, new ServerOptions());
         using ClientAccount account = new("one", new KeyLimits { TokensPerMinute = perMinute }, pair.Served.Model.ContextLength);
         TargetSession session = core.Sessions.TryOpen(account, Drafting.Eagle, Encoding.Int8)!;
-        using CancellationTokenSource patience = new(TimeSpan.FromSeconds(60));
+        using CancellationTokenSource patience = new(Patience.Longest);
         DroppedStream dropped = new();
         dropped.Detach(session, session.Attach(dropped));
         Assert.Empty(core.Requests.Handle(session, Start(0)));

@@ -14,6 +14,9 @@ public sealed class Loopback : IDisposable
 
     private Loopback()
     {
+        // Clients, servers and passes that sleep share this process: none should wait for a thread of the pool.
+        ThreadPool.GetMinThreads(out int workers, out int completions);
+        ThreadPool.SetMinThreads(Math.Max(workers, 64), completions);
         Folder = Directory.CreateTempSubdirectory("llspec-remote-").FullName;
         AppDomain.CurrentDomain.ProcessExit += (_, _) => Dispose();
         TinyPair.Write(Folder, 1);

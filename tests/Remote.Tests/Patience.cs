@@ -1,3 +1,5 @@
+using Xunit;
+
 namespace LowLevelSpec.Remote.Tests;
 
 /// <summary>Waits for what comes some time: on a busy machine a thread may stand still for seconds, and no test measures time.</summary>
@@ -20,5 +22,20 @@ internal static class Patience
 
             await Task.Delay(5);
         }
+    }
+
+    /// <summary>
+    /// Runs <paramref name="attempt"/> until it reports a link that was never cut, three times at most: a machine that stands still for a second looks like a cut link, and is rightly taken for one.
+    /// </summary>
+    /// <param name="attempt">Returns how often the client reconnected.</param>
+    public static async Task WithoutCutAsync(Func<Task<int>> attempt)
+    {
+        int reconnects = 1;
+        for (int i = 0; i < 3 && reconnects > 0; i++)
+        {
+            reconnects = await attempt();
+        }
+
+        Assert.Equal(0, reconnects);
     }
 }

@@ -28,7 +28,7 @@ internal sealed unsafe class NativeTiles
     /// <inheritdoc cref="Scores"/>
     public void* Values { get; }
 
-    /// <summary>Whether <see cref="Int8"/> (one row) and <see cref="Half"/> (one to three) read weights as two streams, one from the first half of a call's groups and one from the second.</summary>
+    /// <summary>Whether <see cref="Int8"/> (one row) and <see cref="Half"/> (one to five) read weights as two streams, one from the first half of a call's groups and one from the second.</summary>
     public bool ReadsTwoStreams { get; private init; }
 
     /// <summary>Bytes ahead of its weights at which a single tile of <paramref name="rows"/> rows asks for more. Of two long streams the processor's own prefetching has most; measured on Zen 3.</summary>
