@@ -148,7 +148,7 @@ public sealed class OutageTests
 
         await using ScriptedServer server = await ScriptedServer.StartAsync(Answer);
         RemoteOptions options = Loopback.To(server.Address) with { GiveUpAfter = TimeSpan.FromSeconds(20) };
-        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(Loopback.Request(1, 5), RemoteMethod.Streamed).WaitAsync(TimeSpan.FromSeconds(60));
+        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(Loopback.Request(1, 5), RemoteMethod.Streamed).WaitAsync(Patience.Longest);
         Assert.Equal((ulong[])[2, 3], requests.Distinct());
         Assert.True(result.Statistics.Reconnects >= 1);
         Assert.Equal([.. Enumerable.Range(prompt, 5)], result.OutputIds);
@@ -182,7 +182,7 @@ public sealed class OutageTests
 
         await using ScriptedServer server = await ScriptedServer.StartAsync(Answer);
         RemoteOptions options = Loopback.To(server.Address) with { AnswerDeadline = TimeSpan.FromSeconds(2), GiveUpAfter = TimeSpan.FromSeconds(20) };
-        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(Loopback.Request(1, cut + 2), RemoteMethod.Streamed).WaitAsync(TimeSpan.FromSeconds(60));
+        RemoteResult result = await new RemoteGenerator(Loopback.Instance.Client("none"), options).RunAsync(Loopback.Request(1, cut + 2), RemoteMethod.Streamed).WaitAsync(Patience.Longest);
         Assert.Equal([.. Enumerable.Range(prompt, cut + 2)], result.OutputIds);
     }
 

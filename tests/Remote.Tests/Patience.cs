@@ -34,6 +34,7 @@ internal static class Patience
         for (int i = 0; i < 3 && reconnects > 0; i++)
         {
             reconnects = await attempt();
+            TestContext.Current.SendDiagnosticMessage($"attempt {i + 1}: reconnected {reconnects} times");
         }
 
         Assert.Equal(0, reconnects);

@@ -5,8 +5,8 @@ using LowLevelSpec.Models;
 namespace LowLevelSpec.Engine.Drafting;
 
 /// <summary>
-/// The rows of an LM head that belong to a trimmed draft vocabulary, gathered in their stored type (and, where the backend rounds a drafter's floats, rounded like its other weights):
-/// a drafter then scores N tokens for N / V of the price, or less. The target verifies with its whole head, so the text is the same. The backend's weight reads this memory: dispose it after the last use.
+/// The rows of an LM head that belong to a trimmed draft vocabulary, gathered in their stored type (and rounded, where there are several, if the backend rounds a drafter's floats):
+/// a drafter then scores N tokens for N / V of the price, or less. The target verifies with its whole head, so the text is the same. Where they are not rounded, the backend's weight reads this memory: dispose it after the last use.
 /// </summary>
 internal sealed unsafe class DraftHead : IDisposable
 {
@@ -46,6 +46,11 @@ internal sealed unsafe class DraftHead : IDisposable
             // What is loaded for one text goes with it; the rest is collected with its drafter.
             _collected = collect ? backend.CollectWeights(() => weight = backend.LoadDraftMatrix(rows)) : null;
             Weight = weight ?? backend.LoadDraftMatrix(rows);
+            if (Weight is CpuWeight { Owner: not null })
+            {
+                // Rounded, in memory of its own.
+                _rows.Dispose();
+            }
         }
         catch
         {

@@ -50,6 +50,40 @@ public sealed unsafe class NativeKernelTests
         }
     }
 
+    /// <summary>Few rows read two streams of several calls' groups, and what is left over: 53 groups of integers, 27 of halves, 1 to 7 rows.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Products_over_many_groups_have_the_bits_of_the_managed_ones(int threads)
+    {
+        NativeCpu? library = NativeCpu.TryFind(out string note);
+        NativeTiles? tiles = library is null ? null : NativeTiles.Of256(library);
+        Assert.SkipWhen(tiles is null || tiles.Scores == null, $"no library with tiles over AVX2 for this processor: {note}");
+        using Bench native = new(new CpuBackend(threads, SimdWidth.Bits256, Arithmetic.Auto, tiles)), managed = new(new CpuBackend(1, SimdWidth.Bits128, Arithmetic.Auto, null));
+        const int outputs = (53 * 16) - 5;
+        int seed = 1;
+        foreach (TensorType type in (TensorType[])[.. IntegerReference.Types, TensorType.F16, TensorType.BF16])
+        {
+            // 7,680 inputs of 16 bits are a group of half a megabyte, of which a call takes two nevertheless.
+            foreach (int k in (int[])[512, type is TensorType.F16 ? 7680 : 1024])
+            {
+                byte[] stored = StoredRows.Random(type, outputs * k, seed);
+                for (int n = 1; n <= 7; n++)
+                {
+                    float[] x = Bench.Values(n * k, seed++);
+                    Compare.SameBits(Product(managed), Product(native), $"{type}, {k} inputs, {n} rows");
+
+                    float[] Product(Bench bench)
+                    {
+                        Matrix output = bench.Matrix(n, outputs);
+                        bench.Backend.MatMul(bench.Load(type, stored, [outputs, k]), bench.Matrix(n, k, x), output);
+                        return bench.Read(output);
+                    }
+                }
+            }
+        }
+    }
+
     [Fact]
     public void Tiles_over_halves_give_the_bits_of_the_managed_ones() => Assert.True(NativeKernels.HalvesAgree(NativeTiles.Of512(Emulated())));
 

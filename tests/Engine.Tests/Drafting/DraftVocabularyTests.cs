@@ -57,6 +57,10 @@ public sealed class DraftVocabularyTests
         using DraftHead rounded = new(Tiny.Model.Backend, Tiny.Model.Tensors.LmHead, [3, 1]), exact = new(Tiny.ExactModel.Backend, Tiny.ExactModel.Tensors.LmHead, [3, 1]);
         Assert.Equal(TensorType.Q8_0, Assert.IsType<CpuWeight>(rounded.Weight).Type);
         Assert.Equal(Tiny.ExactModel.Tensors.LmHead.Type, Assert.IsType<CpuWeight>(exact.Weight).Type);
+
+        // A row alone is a vector, which is decoded as it is stored.
+        using DraftHead alone = new(Tiny.Model.Backend, Tiny.Model.Tensors.LmHead, [3]);
+        Assert.Equal(Tiny.Model.Tensors.LmHead.Type, Assert.IsType<CpuWeight>(alone.Weight).Type);
     }
 
     [Fact]

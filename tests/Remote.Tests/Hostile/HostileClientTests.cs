@@ -201,7 +201,7 @@ public sealed class HostileClientTests
     }
 
     [Fact]
-    public Task A_reader_that_does_not_read_is_dropped() => BesideAnHonestClientAsync(new ServerOptions { IdleTimeout = TimeSpan.FromSeconds(1), Grace = TimeSpan.FromMilliseconds(200) }, async server =>
+    public Task A_reader_that_does_not_read_is_dropped() => BesideAnHonestClientAsync(new ServerOptions { IdleTimeout = TimeSpan.FromSeconds(3), Grace = TimeSpan.FromMilliseconds(200) }, async server =>
     {
         // Answers of a replayed prompt are large; nobody takes them, so the server's own sending stalls.
         await using RawClient client = new(server);
@@ -340,5 +340,4 @@ public sealed class HostileClientTests
         Assert.Equal(plain, (await beside.WaitAsync(Patience.Longest)).OutputIds);
         Assert.Equal(plain, (await honest.RunAsync(request).WaitAsync(Patience.Longest)).OutputIds);
     }
-
 }

@@ -8,8 +8,6 @@ namespace LowLevelSpec.Remote.Tests.Links;
 
 public sealed class LinkRelayTests : IAsyncDisposable
 {
-    /// <summary>Long enough for a busy machine: what should happen does so long before, and nothing is measured.</summary>
-
     private readonly TcpListener _server = new(IPAddress.Loopback, 0);
     private readonly List<IDisposable> _sockets = [];
     private LinkRelay? _relay;
@@ -216,7 +214,6 @@ public sealed class LinkRelayTests : IAsyncDisposable
             await Task.Delay(1);
         }
     }
-
 }
 
 internal static class SocketExtensions

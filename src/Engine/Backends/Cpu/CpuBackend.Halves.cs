@@ -24,7 +24,7 @@ public sealed unsafe partial class CpuBackend
                 Kernel = _kernels.HalfMatMul,
                 Function = function,
                 Layout = weights[i].Type == TensorType.F16 ? 0 : 1,
-                Ahead = _native?.HalvesAhead(product.Rows) ?? 0,
+                StreamsAhead = _native?.HalfStreamsAhead(product.Rows) ?? 0,
                 Weights = packed.Data,
                 GroupBytes = packed.GroupBytes,
                 Inputs = packed.Inputs,

@@ -37,7 +37,7 @@ public sealed unsafe partial class CpuBackend
     {
         // A drafter of a hundredth of the target's size takes a third of a step's time where its products run in f32 and the target's in integers.
         bool floats = view.Type is TensorType.F32 or TensorType.F16 or TensorType.BF16;
-        return _arithmetic == Arithmetic.Auto && floats && view.Shape.Count == 2 && view.InterleavedHeads == 0 && Quantised(view) is { } quantised ? quantised : LoadMatrix(view);
+        return _arithmetic == Arithmetic.Auto && floats && view.Rows > 1 && view.Shape.Count == 2 && view.InterleavedHeads == 0 && Quantised(view) is { } quantised ? quantised : LoadMatrix(view);
     }
 
     /// <inheritdoc/>
@@ -95,11 +95,18 @@ public sealed unsafe partial class CpuBackend
         }
     }
 
-    /// <summary>The weight as Q8_0, in memory of its own, its rows filled up to whole blocks; null where its scales are not all numbers: the f32 kernels then show what is broken.</summary>
+    /// <summary>
+    /// The weight as Q8_0, in memory of its own, its rows filled up to whole blocks; null where its scales are not all numbers (the f32 kernels then show what is broken), or where no array is large enough.
+    /// </summary>
     private CpuWeight? Quantised(TensorView view)
     {
         int block = TensorType.Q8_0.BlockElements(), columns = (view.Columns + block - 1) / block * block, rowBytes = checked((int)TensorType.Q8_0.Bytes(columns));
-        byte[] rows = GC.AllocateUninitializedArray<byte>(checked(view.Rows * rowBytes), pinned: true);
+        if ((long)view.Rows * rowBytes > Array.MaxLength)
+        {
+            return null;
+        }
+
+        byte[] rows = GC.AllocateUninitializedArray<byte>(view.Rows * rowBytes, pinned: true);
         float[] row = new float[columns];
         for (int r = 0; r < view.Rows; r++)
         {
@@ -183,7 +190,8 @@ public sealed unsafe partial class CpuBackend
                 Rows = product.Rows,
                 Function = Int8Tile,
                 Layout = NativeLayouts.Of(weights[i].Type),
-                Ahead = _native?.IntegersAhead(product.Rows) ?? 0,
+                StreamsAhead = _native?.IntegerStreamsAhead(product.Rows) ?? 0,
+                QuadsAt = packed.QuadsAt,
                 Target = targets[i],
                 TilesPerItem = Math.Max(1, Math.Min(tiles, (int)(RowBlockBytes / (InputBlocks.TileRows * (long)blocks * inputBytes)))),
             };

@@ -14,8 +14,8 @@ internal unsafe struct HalfJob
     /// <summary>Weight layout of the tiles: 0 = IEEE halves, 1 = bfloat16.</summary>
     public int Layout;
 
-    /// <summary>Bytes ahead of its weights at which a single tile asks the native library for more.</summary>
-    public long Ahead;
+    /// <summary>Bytes ahead of its weights at which a single tile of the native library asks for more where it reads two streams, else 0.</summary>
+    public int StreamsAhead;
 
     /// <summary>Packed groups (<see cref="PackedHalves"/>).</summary>
     public byte* Weights;
@@ -109,14 +109,17 @@ internal static unsafe class HalfKernels<TVec>
         int tiles = job->Tiles, firstTile = rowItem * job->TilesPerItem, endTile = Math.Min(firstTile + job->TilesPerItem, tiles), count = endTile - firstTile;
 
         // While one group is multiplied with all rows, the next one travels, a share of it with every tile.
-        int together = count == 1 ? (int)Math.Clamp(CallBytes / job->GroupBytes, 1, MostGroups) : 1, lines = (HalfTile.InputsPerAsking + count - 1) / count;
+        int together = count > 1 ? 1 : (int)Math.Clamp(CallBytes / job->GroupBytes / 2 * 2, job->StreamsAhead > 0 ? 2 : 1, MostGroups), lines = (HalfTile.InputsPerAsking + count - 1) / count;
         long asked = (long)Line * lines * (job->Inputs / HalfTile.InputsPerAsking);
         var function = (delegate* unmanaged[Cdecl, SuppressGCTransition]<int, byte*, int, float*, long, int, int, byte*, int, float*, void>)job->Function;
         float* sums = stackalloc float[PackedHalves.GroupOutputs * HalfTile.MostRows * MostGroups];
         for (int end; group < endGroup; group = end)
         {
+            // A last one that has no other is a stream of its own.
             end = Math.Min(group + together, endGroup);
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (count == 1 ? job->Ahead : job->GroupBytes);
+            bool pairs = count == 1 && job->StreamsAhead > 0 && end - group > 1;
+            end -= pairs ? (end - group) & 1 : 0;
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (pairs ? job->StreamsAhead : count == 1 ? PackedWeights.PrefetchDistance : job->GroupBytes);
             float* decoded = null;
             if (function == null && count > 1)
             {

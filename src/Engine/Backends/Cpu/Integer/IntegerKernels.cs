@@ -36,8 +36,11 @@ internal unsafe struct IntegerJob
     /// <summary>Its weight layout (<see cref="NativeLayouts"/>).</summary>
     public int Layout;
 
-    /// <summary>Bytes ahead of its weights at which a few rows ask it for more.</summary>
-    public long Ahead;
+    /// <summary>Bytes ahead of its quads at which it asks for more where it reads two streams, else 0.</summary>
+    public int StreamsAhead;
+
+    /// <summary>Bytes of a group before its quads.</summary>
+    public int QuadsAt;
 
     /// <summary>Where the results go.</summary>
     public MatMulTarget Target;

@@ -19,22 +19,22 @@ internal static class NativeLayouts
     };
 }
 
-/// <summary>Integer products by the native library's tile (AVX-512 VNNI): the same integers and the same f32 steps as the C# tiles.</summary>
+/// <summary>Integer products by the native library's tile: the same integers and the same f32 steps as the C# tiles.</summary>
 internal static unsafe class NativeIntegerKernels<TVec>
     where TVec : unmanaged, ISimd16<TVec>
 {
-    // Groups of one call and, where one row passes by, their bytes: streams of some length, and the collector waits for a call to return.
+    // Groups of one call, and the bytes of weights that stay in the first-level cache while several tiles of rows pass by.
+    private const int GroupsTogether = 8, TogetherBytes = 24 * 1024;
+
+    // Where one row reads two streams: streams of some length, and the collector waits for a call to return.
     private const int MostGroups = 24;
 
-    private const long CallBytes = 256 * 1024;
-
-    // Bytes of weights that stay in the first-level cache while several tiles of rows pass by, and groups where four rows do.
-    private const int TogetherBytes = 24 * 1024, GroupsTogether = 8;
+    private const long StreamsBytes = 256 * 1024;
 
     private const int Line = 64;
 
-    // Up to this many rows take one group at a time: weights as one stream, asked for a fixed distance ahead, come fastest. More rows take two groups, which share
-    // each broadcast input, and ask for the next two meanwhile.
+    // Up to this many rows take weights as one stream, a group at a time, or as two, asked for a fixed distance ahead. More rows take two groups, which share each broadcast input, and ask for
+    // the next two meanwhile.
     private const int MostStreamingRows = 3;
 
     /// <summary>Kernel of <see cref="IntegerJob"/>.</summary>
@@ -48,7 +48,8 @@ internal static unsafe class NativeIntegerKernels<TVec>
         int blocks = job->Blocks;
         bool stream = passes == 1 && job->Rows <= MostStreamingRows;
         int together = passes > 1 ? (int)Math.Clamp(TogetherBytes / job->GroupBytes / 2 * 2, 2, GroupsTogether)
-            : !stream ? GroupsTogether : job->Rows > 1 ? 1 : (int)Math.Clamp(CallBytes / job->GroupBytes, 1, MostGroups);
+            : job->StreamsAhead > 0 ? (int)Math.Clamp(StreamsBytes / job->GroupBytes / 2 * 2, 2, MostGroups)
+            : stream && job->Rows > 1 ? 1 : GroupsTogether;
 
         // While some weights are multiplied with all rows, the next ones travel, a share of them with every tile.
         int lines = (int)((job->GroupBytes + ((long)Line * blocks * passes) - 1) / ((long)Line * blocks * passes));
@@ -56,8 +57,11 @@ internal static unsafe class NativeIntegerKernels<TVec>
         float* sums = stackalloc float[16 * InputBlocks.TileRows * MostGroups];
         for (int count; group < endGroup; group += count)
         {
+            // A last one that has no other is a stream of its own.
             count = Math.Min(together, endGroup - group);
-            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (stream ? job->Ahead : passes > 1 ? count * job->GroupBytes : 2 * job->GroupBytes);
+            bool pairs = job->StreamsAhead > 0 && count > 1;
+            count = pairs ? count & ~1 : count;
+            byte* weights = job->Weights + (group * job->GroupBytes), ahead = weights + (pairs ? job->QuadsAt + job->StreamsAhead : stream ? PackedWeights.PrefetchDistance : passes > 1 ? count * job->GroupBytes : 2 * job->GroupBytes);
             for (int tile = firstTile; tile < endTile; tile++, ahead += (long)Line * blocks * lines * count)
             {
                 int first = InputBlocks.FirstRow(tile, tiles, job->Rows), rows = InputBlocks.FirstRow(tile + 1, tiles, job->Rows) - first;

@@ -8,6 +8,8 @@ namespace LowLevelSpec.Engine.Backends.Cpu;
 /// <summary>The native library's tiles of one width; a null one is not to be used.</summary>
 internal sealed unsafe class NativeTiles
 {
+    private bool _twoStreams;
+
     private NativeTiles(bool hasInt8, void* int8, bool hasHalf, void* half, void* scores = null, void* values = null)
     {
         Int8 = hasInt8 ? int8 : null;
@@ -28,14 +30,14 @@ internal sealed unsafe class NativeTiles
     /// <inheritdoc cref="Scores"/>
     public void* Values { get; }
 
-    /// <summary>Whether <see cref="Int8"/> (one row) and <see cref="Half"/> (one to five) read weights as two streams, one from the first half of a call's groups and one from the second.</summary>
-    public bool ReadsTwoStreams { get; private init; }
+    /// <summary>
+    /// Bytes beyond its quads at which one row of integers asks for weights where it reads them as two streams, one from the first half of a call's groups and one from the second; 0 where it does
+    /// not. The processor's own prefetching has most of two long streams; measured on Zen 3.
+    /// </summary>
+    public int IntegerStreamsAhead(int rows) => _twoStreams && rows == 1 ? 256 : 0;
 
-    /// <summary>Bytes ahead of its weights at which a single tile of <paramref name="rows"/> rows asks for more. Of two long streams the processor's own prefetching has most; measured on Zen 3.</summary>
-    public long IntegersAhead(int rows) => ReadsTwoStreams && rows == 1 ? 1024 : PackedWeights.PrefetchDistance;
-
-    /// <inheritdoc cref="IntegersAhead"/>
-    public long HalvesAhead(int rows) => !ReadsTwoStreams || rows > 3 ? PackedWeights.PrefetchDistance : rows == 1 ? 512 : 2048;
+    /// <summary>The same for a single tile of rows over halves, one to five of which read two streams.</summary>
+    public int HalfStreamsAhead(int rows) => !_twoStreams || rows > 5 ? 0 : rows > 3 ? PackedWeights.PrefetchDistance : rows == 1 ? 512 : 2048;
 
     /// <summary>Whether there is any.</summary>
     public bool Any => Int8 != null || Half != null;
@@ -44,7 +46,7 @@ internal sealed unsafe class NativeTiles
     public static NativeTiles Of512(NativeCpu library) => new(library.HasInt8, library.Int8Tile, library.HasHalf, library.HalfTile);
 
     /// <summary>Those over 256 bits. Where the processor has AVX-VNNI, C# multiplies integers faster.</summary>
-    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256, library.ScoresOf256, library.ValuesOf256) { ReadsTwoStreams = true };
+    public static NativeTiles Of256(NativeCpu library) => new(library.HasAvx2 && !AvxVnni.IsSupported, library.Int8TileOf256, library.HasAvx2, library.HalfTileOf256, library.ScoresOf256, library.ValuesOf256) { _twoStreams = true };
 }
 
 /// <summary>The native library's tiles where it is there, this processor runs them, and they give the bits of the C# kernels on a sample; else null, and why.</summary>

@@ -19,8 +19,9 @@ internal sealed unsafe class PackedWeights
 
     private const int Line = 64;
 
-    private PackedWeights(CpuWeight weight, long groupBytes, WeightArena arena)
+    private PackedWeights(CpuWeight weight, int quadsAt, long groupBytes, WeightArena arena)
     {
+        QuadsAt = quadsAt;
         Blocks = weight.StoredColumns / 32;
         Groups = (weight.Rows + GroupOutputs - 1) / GroupOutputs;
         GroupBytes = groupBytes;
@@ -35,6 +36,9 @@ internal sealed unsafe class PackedWeights
 
     /// <summary>Bytes of a group.</summary>
     public long GroupBytes { get; }
+
+    /// <summary>Bytes of a group before its quads: scales and minima of all blocks; 0 where these lie among them.</summary>
+    public int QuadsAt { get; }
 
     /// <summary>First group.</summary>
     public byte* Data { get; }
@@ -70,7 +74,7 @@ internal sealed unsafe class PackedWeights
     {
         int bits = SuperBits(weight.Type), storedBytes = weight.Type.BlockBytes(), storedBlocks = weight.StoredColumns / weight.Type.BlockElements();
         int header = bits == 0 ? HeaderBytes(HalvesBytes(weight.Type), storedBlocks) : 0, blockBytes = bits == 0 ? QuadBytes(weight.Type) : PackedSuperBlocks.Bytes(bits);
-        PackedWeights packed = new(weight, BytesOfGroup(weight.Type, storedBlocks), arena);
+        PackedWeights packed = new(weight, header, BytesOfGroup(weight.Type, storedBlocks), arena);
         for (int output = 0; output < weight.Rows; output++)
         {
             (int group, int lane) = Math.DivRem(output, GroupOutputs);
