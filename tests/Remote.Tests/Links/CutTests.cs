@@ -24,15 +24,23 @@ public sealed class CutTests
         GenerationRequest request = Loopback.Request(2, 40);
         IReadOnlyList<int> plain = Pair.Plain(request).OutputIds;
         await WriteAsync();
-        long bytes = direction == LinkDirection.Up ? relay.BytesUp : relay.BytesDown;
-        for (int i = 0; i < 24; i++)
+        long bytes = Passed();
+        for (int i = 0, more = 24; i < 24; i++)
         {
+            (long before, int cuts) = (Passed(), relay.Cuts);
             relay.Arm(new LinkCut(CutKind.Reset, direction, bytes * i / 24));
             await WriteAsync();
+            if (relay.Cuts == cuts && more-- > 0)
+            {
+                // Trees follow measured times, and a busy machine asks twice: the text took fewer bytes than the one before. The same place again, of so many.
+                (bytes, i) = (Math.Min(bytes, Passed() - before), i - 1);
+            }
         }
 
         Assert.True(relay.Cuts >= 20, $"{relay.Cuts} cuts");
         await ForgottenAsync(server);
+
+        long Passed() => direction == LinkDirection.Up ? relay.BytesUp : relay.BytesDown;
 
         async Task WriteAsync()
         {
